@@ -1,0 +1,31 @@
+# make demo | make test: each does all the set-up it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check install clean
+
+demo: install
+	$(BIN)/spnas-orch start examples/digits/sp_nas.yml --no-tui
+
+test: check
+	$(BIN)/pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+install: $(VENV)/.installed
+
+# mmcv asks for opencv-python, which needs the system's libGL; the headless build of the same version does not.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip uninstall -q -y opencv-python
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs examples/*/data examples/*/runs

@@ -1,0 +1,76 @@
+"""Messages between the orchestrator and a worker: jobs go in, events come out, one JSON object a line.
+
+Torch-free, so both sides can import it. A worker answers with events of `lineage.events` as they will be recorded:
+`WorkerStarted` once it can train, then for each job `WeightsInherited` (if it has a parent), `EpochFinished` per epoch,
+and exactly one of `JobFinished` and `JobFailed`. A closed input pipe means the orchestrator is gone: the worker ends.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WorkerSetup(_Message):
+    """First line a worker reads: what stays the same over all its jobs.
+
+    `template` is an mmdet 3.x configuration, `workdir` the folder its relative paths are read from, `image_size`
+    (height, width) the size costs are measured at.
+    """
+
+    device: str
+    template: Path
+    workdir: Path
+    checkpoints: Path
+    logs: Path
+    image_size: tuple[int, int]
+
+
+class NetworkRef(_Message):
+    """A network as code, ids of its main-path blocks, and stem width; `checkpoint` is a sha256 where it has weights."""
+
+    candidate_id: str
+    code: str
+    block_ids: tuple[tuple[str, ...], ...]
+    base_width: int
+    checkpoint: str | None = None
+
+
+class DetectionJob(_Message):
+    """Train a detector for `epochs` epochs from `parent`'s weights (None: from scratch) and evaluate it.
+
+    With `backbone_checkpoint` (the outcome of a reignition) the backbone comes from there and the rest from `parent`.
+    """
+
+    type: Literal["detection"] = "detection"
+    job_id: str
+    attempt: int
+    network: NetworkRef
+    parent: NetworkRef | None
+    backbone_checkpoint: str | None = None
+    epochs: int = Field(ge=1)
+    seed: int
+
+
+class ClassificationJob(_Message):
+    """Reignition: retrain the backbone of `network` on the class folders `data`/train and `data`/val."""
+
+    type: Literal["classification"] = "classification"
+    job_id: str
+    attempt: int
+    network: NetworkRef
+    data: Path
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    seed: int
+
+
+Job = Annotated[DetectionJob | ClassificationJob, Field(discriminator="type")]
+JOB: TypeAdapter[Job] = TypeAdapter(Job)
