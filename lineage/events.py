@@ -164,7 +164,7 @@ class JobAssigned(_Event):
 class WeightsInherited(_Event):
     """A child took its parent's weights; tensors counted over the whole detector.
 
-    `residual` is max|f_child - f_parent| at birth on a probe batch, over the parent's feature levels (None: no common level).
+    `residual` is max|f_child - f_parent| at birth on a probe batch, over shared feature levels (None: none).
     """
 
     kind: Literal["WeightsInherited"] = "WeightsInherited"

@@ -1,7 +1,7 @@
 """Morphisms: how a child network comes from its parent, and which of its blocks keep which of the parent's weights.
 
-SP-NAS, CVPR 2020, section 3.2 (swap, expand) and 3.3 (parallel). A `Blueprint` is a genotype whose main-path blocks have
-ids. A block keeps its id through every morphism, so the correspondence between any two blueprints of one family is the
+SP-NAS, CVPR 2020, section 3.2 (swap, expand) and 3.3 (parallel). A `Blueprint` is a genotype whose main-path blocks
+have ids. A block keeps its id through every morphism, so the correspondence of any two blueprints of one family is the
 equality of ids: nothing needs to remember the morphisms in between.
 
 | morphism | on the code | promises |
