@@ -1,0 +1,41 @@
+"""Errors of the event store, in one tree.
+
+    LineageError
+    ├── GenotypeError         a code or a change of it that is no network (lineage.architecture)
+    └── StoreError            the event store can't do what it was asked to
+        ├── StoreNotFound     there is no store at that path
+        ├── StoreExists       a store would overwrite a file
+        ├── StoreLocked       another process or object has the store open for writing
+        ├── StoreTooNew       the store was made by a later version of this program
+        └── QueryError        a query is not a single SELECT, or the database refused it
+
+Driver errors become these in `lineage.store` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from lineage.architecture import LineageError
+
+
+class StoreError(LineageError):
+    """The event store can't do what it was asked to; the message says what was tried and what was found."""
+
+
+class StoreNotFound(StoreError):
+    """There is no store at the path."""
+
+
+class StoreExists(StoreError):
+    """A file is already where a new store should be made."""
+
+
+class StoreLocked(StoreError):
+    """The store is open for writing elsewhere."""
+
+
+class StoreTooNew(StoreError):
+    """The store was made by a later version of this program."""
+
+
+class QueryError(StoreError):
+    """A query is not a single SELECT, or the database refused it."""
