@@ -1,0 +1,83 @@
+"""The store's schema as numbered SQL files; each is applied once, in the transaction that records it.
+
+Knows DuckDB connections, not the store. A database that records a migration this program lacks is refused.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.resources
+
+import duckdb
+
+from lineage.errors import StoreError, StoreTooNew
+
+_VERSION_TABLE = """
+CREATE TABLE IF NOT EXISTS schema_version (
+    version INTEGER PRIMARY KEY,
+    name VARCHAR NOT NULL,
+    program VARCHAR NOT NULL -- first version of spnas-orch that can read it
+)
+"""
+
+
+def migrations() -> dict[int, tuple[str, str]]:
+    """(file name, SQL) of each migration by its number, in order."""
+    files = [file for file in importlib.resources.files(__name__).iterdir() if file.name.endswith(".sql")]
+    return {
+        int(file.name.split("_")[0]): (file.name, file.read_text("utf-8"))
+        for file in sorted(files, key=lambda file: file.name)
+    }
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Bring a database to this program's schema, in one transaction; whether it had to change.
+
+    Raises:
+        StoreTooNew: the database was made by a later version of this program.
+        duckdb.Error: a migration failed; none of them left a trace.
+    """
+    connection.execute("BEGIN")
+    try:
+        connection.execute(_VERSION_TABLE)
+        done = _applied(connection)
+        missing = [(number, *migration) for number, migration in migrations().items() if number not in done]
+        for number, name, sql in missing:
+            connection.execute(sql)
+            connection.execute("INSERT INTO schema_version VALUES (?, ?, ?)", [number, name, program_version()])
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return bool(missing)
+
+
+def check(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make sure that a database which can't be changed has this program's schema.
+
+    Raises:
+        StoreTooNew: it was made by a later version of this program.
+        StoreError: it was made by an earlier one.
+    """
+    missing = migrations().keys() - _applied(connection)
+    if missing:
+        raise StoreError(
+            f"the database lacks schema version {min(missing)}: it has to be opened for writing once, by resuming the run"
+        )
+
+
+def program_version() -> str:
+    """Version of spnas-orch."""
+    return importlib.metadata.version("spnas-orch")
+
+
+def _applied(connection: duckdb.DuckDBPyConnection) -> set[int]:
+    rows = connection.execute("SELECT version, program FROM schema_version ORDER BY version").fetchall()
+    known = max(migrations())
+    if rows and rows[-1][0] > known:
+        version, program = rows[-1]
+        raise StoreTooNew(
+            f"the database has schema version {version}, this program knows up to {known}: "
+            f"use spnas-orch {program} or later"
+        )
+    return {version for version, _ in rows}
