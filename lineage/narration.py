@@ -234,7 +234,7 @@ def _job_line(story: Story, job: Job, event: EpochFinished | JobFinished | JobFa
         parts.append(f": {_network(candidate)}")
     if kept := job.inherited:
         total = kept.tensors_copied + kept.tensors_adapted + kept.tensors_new
-        residual = "" if kept.residual is None else f", residual {kept.residual:.1e}"
+        residual = "" if kept.residual is None else f", residual {kept.residual:.2g}"
         parts.append(f", kept {kept.tensors_copied} of {total} tensors{residual}")
     parts.append(f", {duration((now - job.started).total_seconds())}")
     return "".join(parts)

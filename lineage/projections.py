@@ -107,7 +107,7 @@ def _phase(rows: Rows, event: ev.PhaseStarted | ev.PhaseFinished, now: datetime)
 
 
 def _candidate_proposed(event: ev.CandidateProposed, now: datetime) -> dict[Address, Values]:
-    named = event.model_dump(exclude={"kind", "code", "morphisms", "parent_probabilities"})
+    named = event.model_dump(exclude={"kind", "code", "block_ids", "morphisms", "parent_probabilities"})
     changes = _new("candidates", **named, arch=event.code, status="proposed", proposed_at=now)
     if event.parent_id is not None:
         changes |= _new(

@@ -1,21 +1,35 @@
 """The event store: an append-only log and the tables projected from it, in one DuckDB file.
 
 The log is the truth; the tables (`lineage.projections`) are written in the transaction that appends the events, so they
-can't disagree, and can be made anew from the log. DuckDB lets one process open a file for writing and then no other even
-read it: look at the file of a live run through `lineage.snapshot`.
+can't disagree, and they can be made anew from the log. DuckDB lets one process open a file for writing and then no other
+even read it: look at the file of a live run through `lineage.snapshot`.
 This module must not know what the search does with events, nor asyncio.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from weakref import WeakValueDictionary
 
-from lineage.events import Event, Recorded
+import duckdb
+import pydantic
+import pydantic_core
+
+from lineage import schema
+from lineage.database import connect, transaction, translated
+from lineage.errors import QueryError, StoreError, StoreExists, StoreLocked, StoreNotFound
+from lineage.events import Event, Recorded, from_json, to_json
+from lineage.tables import Tables, column_types, insert
+
+_PAGE = 1000
+
+_writing: WeakValueDictionary[Path, EventStore] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,46 +43,168 @@ class QueryResult:
 class EventStore:
     """Made by `create`, `open` or `open_read_only`; a context manager; safe to use from several threads."""
 
+    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._last_seq = 0
+        self._log_types: dict[str, str] = {}
+        self._tables: Tables | None = None
+
     @classmethod
     def create(cls, path: Path) -> EventStore:
-        """A new, empty store, open for writing. Raises StoreExists, StoreError."""
-        raise NotImplementedError
+        """A new, empty store, open for writing.
+
+        Raises:
+            StoreExists: there is a file at `path` already.
+            StoreError: the file can't be made.
+        """
+        if path.exists():
+            raise StoreExists(f"{path} exists already: a new store needs a path of its own")
+        return cls._open_writing(path)
 
     @classmethod
     def open(cls, path: Path) -> EventStore:
-        """An existing store, open for writing, brought to this version's schema.
+        """An existing store, open for writing, brought to this program's schema.
 
-        Raises StoreNotFound, StoreLocked, StoreTooNew, StoreError.
+        Raises:
+            StoreNotFound: there is no file at `path`.
+            StoreLocked: another process, or another object of this one, has it open.
+            StoreTooNew: a later version of this program wrote it.
+            StoreError: the file is no event store.
         """
-        raise NotImplementedError
+        _must_exist(path)
+        return cls._open_writing(path)
 
     @classmethod
     def open_read_only(cls, path: Path) -> EventStore:
-        """An existing store that nobody has open for writing. Raises as `open`."""
-        raise NotImplementedError
+        """An existing store that no process has open for writing. Raises as `open`."""
+        _must_exist(path)
+        refuse_if_writing(path)
+        store = cls(path, connect(path, read_only=True))
+        try:
+            with translated(f"{path} is no event store"):
+                schema.check(store._connection)
+        except StoreError:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def _open_writing(cls, path: Path) -> EventStore:
+        refuse_if_writing(path)
+        new = not path.exists()
+        store = cls(path, connect(path, read_only=False))
+        _writing[path.resolve()] = store
+        try:
+            with translated(f"{path} can't be opened as an event store"):
+                store._prepare(new)
+        except BaseException:
+            store.close()
+            if new:
+                path.unlink(missing_ok=True)
+            raise
+        return store
+
+    def _prepare(self, new: bool) -> None:
+        migrated = schema.migrate(self._connection, new)
+        (last_seq,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone() or (0,)
+        self._last_seq = last_seq
+        self._log_types = column_types(self._connection, "events") | {"payload": "VARCHAR"}  # stored as it is written
+        self._tables = Tables(self._connection)
+        if migrated and last_seq:
+            self.rebuild()
+        else:
+            self._tables.load()
 
     def append(self, events: Sequence[Event], ts: datetime) -> list[Recorded]:
-        """Record events and project them, durable on return, all or none. `ts` is timezone-aware. Raises StoreError."""
-        raise NotImplementedError
+        """Record events and project them: all or none, durable on return. `ts` is timezone-aware.
+
+        Raises:
+            StoreError: the database refused them; nothing changed, and later appends may succeed.
+        """
+        return self.append_groups([(events, ts)])[0]
 
     def append_groups(self, groups: Sequence[tuple[Sequence[Event], datetime]]) -> list[list[Recorded]]:
-        """As `append` for several groups of events in one transaction: all of them or none."""
-        raise NotImplementedError
+        """As `append` for several groups of events, in one transaction: all of them or none."""
+        with self._lock:
+            tables = self._writable()
+            recorded = self._numbered(groups)
+            flat = [one for group in recorded for one in group]
+            if not flat:
+                return recorded
+            with translated(f"{len(flat)} events can't be stored in {self.path}"):
+                with transaction(self._connection):
+                    insert(self._connection, "events", self._log_types, [_log_row(one) for one in flat])
+                    changes = tables.write(flat)
+                tables.keep(changes)
+            self._last_seq = flat[-1].seq
+            return recorded
+
+    def _numbered(self, groups: Sequence[tuple[Sequence[Event], datetime]]) -> list[list[Recorded]]:
+        result, seq = [], self._last_seq
+        for events, ts in groups:
+            if ts.tzinfo is None:
+                raise ValueError(f"events need a timezone-aware time, found {ts}")
+            result.append(
+                [Recorded(seq=at, event_id=event_id(at), ts=ts, event=e) for at, e in enumerate(events, seq + 1)]
+            )
+            seq += len(events)
+        return result
 
     def read(self, after_seq: int = 0, kinds: Sequence[str] | None = None) -> Iterator[Recorded]:
-        """Events in order, those with a sequence number above `after_seq` and of one of `kinds` (None: all)."""
-        raise NotImplementedError
+        """Events in order: those with a sequence number above `after_seq` and of one of `kinds` (None: all).
+
+        Raises:
+            StoreError: an event was written by another version and can't be read.
+        """
+        wanted = "" if kinds is None else "AND kind IN (SELECT unnest(?))"
+        sql = f"SELECT seq, event_id, ts, payload FROM events WHERE seq > ? {wanted} ORDER BY seq LIMIT {_PAGE}"
+        while True:
+            parameters: list[object] = [after_seq] if kinds is None else [after_seq, list(kinds)]
+            with translated(f"the events of {self.path} can't be read"), self._connection.cursor() as cursor:
+                page = cursor.execute(sql, parameters).fetchall()
+            for row in page:
+                yield _recorded(row)
+            if len(page) < _PAGE:
+                return
+            after_seq = page[-1][0]
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> QueryResult:
-        """Rows of a single SELECT; nothing else is let through, files and network are out of reach. Raises QueryError."""
-        raise NotImplementedError
+        """Rows of a single SELECT; files and network are out of its reach.
+
+        Raises:
+            QueryError: `sql` is no single SELECT, or the database refused it.
+        """
+        with translated("the query failed", QueryError), self._connection.cursor() as cursor:
+            _must_be_select(cursor, sql)
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            cursor.execute(sql, parameters)
+            return QueryResult(tuple(column[0] for column in cursor.description or ()), cursor.fetchall())
 
     def rebuild(self) -> None:
         """Make the projected tables anew from the log."""
-        raise NotImplementedError
+        with self._lock, translated(f"the tables of {self.path} can't be rebuilt"):
+            self._writable()
+            tables = Tables(self._connection)
+            with transaction(self._connection):
+                tables.clear()
+                changes = tables.write(self.read())
+            tables.keep(changes)
+            self._tables = tables
+
+    def _writable(self) -> Tables:
+        if self._tables is None:
+            raise StoreError(f"{self.path} is not open for writing")
+        return self._tables
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
+        with self._lock:
+            self._tables = None
+            self._connection.close()
+            if _writing.get(self.path.resolve()) is self:
+                del _writing[self.path.resolve()]
 
     def __enter__(self) -> EventStore:
         return self
@@ -77,3 +213,52 @@ class EventStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def event_id(seq: int) -> str:
+    """Id of the event with a sequence number: unique within a run, sorted as the log is."""
+    return f"e-{seq:08d}"
+
+
+def refuse_if_writing(path: Path) -> None:
+    """Raise StoreLocked if this process has the store open for writing.
+
+    DuckDB would share the file among all connections of a process, and closing any other handle on it drops the lock
+    that keeps other processes out (POSIX record locks).
+    """
+    if path.resolve() in _writing:
+        raise StoreLocked(f"{path} is open for writing in this process: use that store")
+
+
+def _must_exist(path: Path) -> None:
+    if not path.is_file():
+        raise StoreNotFound(f"{path}: there is no event store")
+
+
+def _log_row(recorded: Recorded) -> dict[str, Any]:
+    return {
+        "seq": recorded.seq,
+        "event_id": recorded.event_id,
+        "ts": recorded.ts.astimezone(UTC).replace(tzinfo=None),
+        "kind": recorded.event.kind,
+        "version": recorded.event.version,
+        "payload": to_json(recorded.event),
+    }
+
+
+def _recorded(row: tuple[int, str, datetime, str]) -> Recorded:
+    seq, identity, ts, payload = row
+    try:
+        event = from_json(payload)
+    except pydantic.ValidationError as error:
+        raise StoreError(f"event {identity} can't be read by this version of spnas-orch: {error}") from None
+    return Recorded(seq=seq, event_id=identity, ts=ts.replace(tzinfo=UTC), event=event)
+
+
+def _must_be_select(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
+    statements = cursor.extract_statements(sql)
+    if len(statements) != 1:
+        raise QueryError(f"expected one SELECT, found {len(statements)} statements")
+    (serialized,) = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchone() or ("",)
+    if pydantic_core.from_json(serialized)["error"]:
+        raise QueryError(f"only SELECT is allowed, found {statements[0].type.name}")

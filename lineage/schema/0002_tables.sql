@@ -38,7 +38,6 @@ CREATE TABLE candidates (
     reignition_id VARCHAR,
     ignition INTEGER NOT NULL,
     base_width INTEGER NOT NULL,
-    block_ids VARCHAR[][] NOT NULL,
     fault VARCHAR,
     message VARCHAR,
     proposed_at TIMESTAMP NOT NULL,

@@ -10,10 +10,11 @@ import importlib.resources
 
 import duckdb
 
+from lineage.database import transaction
 from lineage.errors import StoreError, StoreTooNew
 
 _VERSION_TABLE = """
-CREATE TABLE IF NOT EXISTS schema_version (
+CREATE TABLE schema_version (
     version INTEGER PRIMARY KEY,
     name VARCHAR NOT NULL,
     program VARCHAR NOT NULL -- first version of spnas-orch that can read it
@@ -30,25 +31,21 @@ def migrations() -> dict[int, tuple[str, str]]:
     }
 
 
-def migrate(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Bring a database to this program's schema, in one transaction; whether it had to change.
+def migrate(connection: duckdb.DuckDBPyConnection, new: bool) -> bool:
+    """Bring a database, which `new` says is empty, to this program's schema; whether it had to change.
 
     Raises:
         StoreTooNew: the database was made by a later version of this program.
         duckdb.Error: a migration failed; none of them left a trace.
     """
-    connection.execute("BEGIN")
-    try:
-        connection.execute(_VERSION_TABLE)
+    with transaction(connection):
+        if new:
+            connection.execute(_VERSION_TABLE)
         done = _applied(connection)
         missing = [(number, *migration) for number, migration in migrations().items() if number not in done]
         for number, name, sql in missing:
             connection.execute(sql)
             connection.execute("INSERT INTO schema_version VALUES (?, ?, ?)", [number, name, program_version()])
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     return bool(missing)
 
 
@@ -62,7 +59,7 @@ def check(connection: duckdb.DuckDBPyConnection) -> None:
     missing = migrations().keys() - _applied(connection)
     if missing:
         raise StoreError(
-            f"the database lacks schema version {min(missing)}: it has to be opened for writing once, by resuming the run"
+            f"the database lacks schema version {min(missing)}: open it for writing once, by resuming its run"
         )
 
 
