@@ -1,0 +1,1 @@
+"""Widgets: parts of a screen, each shows one part of a `SearchView`."""

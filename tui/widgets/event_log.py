@@ -1,0 +1,51 @@
+"""The latest events, a line each."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.events import Resize
+from textual.widgets import RichLog
+
+from lineage.narration import duration
+from tui.view_models import LINES, Line, SearchView
+
+TIME_WIDTH = 7
+
+
+class EventLog(RichLog):
+    """Time since the run began, and what happened; it follows the end unless scrolled up."""
+
+    BORDER_TITLE = "Events"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("up", "scroll_up", "Scroll", key_display="↑↓")]
+
+    def __init__(self, *, classes: str | None = None) -> None:
+        super().__init__(max_lines=4 * LINES, wrap=True, min_width=20, classes=classes)
+        self._view = SearchView()
+        self._written = 0
+        self._wrapped_for = 0
+
+    def show(self, view: SearchView) -> None:
+        self._view = view
+        at_end = self.is_vertical_scroll_end
+        width = max(self.min_width, self.scrollable_content_region.width)
+        for line in view.lines:
+            if line.seq > self._written:
+                self.write(_wrapped(line, width), width=width, scroll_end=at_end)
+                self._written = line.seq
+
+    def on_resize(self, event: Resize) -> None:
+        """Wrap all lines anew when the width is another."""
+        if event.size.width != self._wrapped_for:
+            self._wrapped_for = event.size.width
+            self.clear()
+            self._written = 0
+            self.show(self._view)
+
+
+def _wrapped(line: Line, width: int) -> Text:
+    rows = textwrap.wrap(line.text, width - TIME_WIDTH) or [""]
+    return Text.assemble((f"{duration(line.seconds):>{TIME_WIDTH - 1}} ", "dim"), f"\n{' ' * TIME_WIDTH}".join(rows))

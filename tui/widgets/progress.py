@@ -1,0 +1,68 @@
+"""Phases with their progress, the sums of the run, and the latest reignition."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from tui.view_models import PhaseView, Progress, ReignitionView, SearchView
+from tui.widgets.panel import Panel, bar
+
+SIGNS: dict[Progress, str] = {"waiting": "○", "running": "▶", "done": "✓"}
+MAX_BAR = 40
+
+
+class ProgressPanel(Panel):
+    """One line a pipeline step, then the run's sums."""
+
+    BORDER_TITLE = "Progress"
+
+    def __init__(self, *, classes: str | None = None) -> None:
+        super().__init__(classes=classes)
+        self._view = SearchView()
+
+    def show(self, view: SearchView) -> None:
+        self._view = view
+        self.refresh_lines()
+
+    def lines(self, width: int) -> list[Content]:
+        view = self._view
+        name_width = max((len(phase.step) for phase in view.phases), default=0)
+        lines = [_phase_line(view, phase, name_width, width) for phase in view.phases]
+        lines.append(_sums_line(view))
+        if view.reignitions:
+            lines.append(_reignition_line(view.reignitions[-1], len(view.reignitions)))
+        return lines
+
+
+def _phase_line(view: SearchView, phase: PhaseView, name_width: int, width: int) -> Content:
+    style = {"waiting": "dim", "running": "bold", "done": "$text-success"}[phase.state]
+    cut_off = phase.state == "running" and view.status != "running"
+    sign, state = ("■", "cut off") if cut_off else (SIGNS[phase.state], phase.state)
+    count = f"{phase.trained}/{phase.total or '?'} trained"
+    if phase.abandoned:
+        count += f", {phase.abandoned} abandoned"
+    note = phase.reason if phase.state == "done" else state
+    bar_width = max(8, min(MAX_BAR, width - name_width - 50))
+    return Content.assemble(
+        (f"{sign} {phase.step:<{name_width}}  ", style),
+        *bar(view.fraction(phase), bar_width),
+        f"  {count}  ",
+        (note, "dim"),
+    )
+
+
+def _sums_line(view: SearchView) -> Content:
+    best = "none yet" if view.story.best_ap is None else f"{view.story.best_ap:.3f} {view.story.best_id}"
+    counts = f"   {view.proposed} proposed, {view.trained} trained, {view.abandoned} abandoned"
+    if view.failed_attempts:
+        counts += f", {view.failed_attempts} attempts failed"
+    return Content.assemble("best AP ", (best, "bold"), counts)
+
+
+def _reignition_line(latest: ReignitionView, count: int) -> Content:
+    outcome = {"running": "trains on classification", "done": "done", "abandoned": "abandoned"}[latest.state]
+    accuracy = "" if latest.accuracy is None else f", accuracy {latest.accuracy:.3f}"
+    successor = "" if latest.successor_id is None else f", growth goes on with {latest.successor_id}"
+    return Content(
+        f"reignition {count}: {latest.reignition_id} of {latest.candidate_id} {outcome}{accuracy}{successor}"
+    )
