@@ -1,0 +1,137 @@
+"""Measured costs of a network, and how far a child is from its parent at birth.
+
+Costs are those of backbone and neck, which is what a search changes; the heads above are the same for every candidate.
+A model is a detector (an object with ``backbone`` and ``neck``) or a bare backbone.
+This module must not know how a network is trained: what a training step is, the caller says.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Parameters, and multiply-adds of one image, of backbone and neck."""
+
+    params: int
+    flops: int
+
+
+def residual(child: nn.Module, parent: nn.Module, images: Tensor) -> float | None:
+    """Largest absolute difference between the features of two networks, in eval mode; None if they share no level.
+
+    Compared are the backbone stages and pyramid levels that both have with equal shapes. Levels pooled from the last
+    stage are left out where the numbers of stages differ.
+
+    Args:
+        images: (B, 3, H, W), normalised, on the networks' device.
+    """
+    with _evaluating(child):
+        stages, levels = _features(child, images)
+    with _evaluating(parent):
+        parent_stages, parent_levels = _features(parent, images)
+    shared = min(len(stages), len(parent_stages))
+    if len(stages) != len(parent_stages):
+        levels, parent_levels = levels[:shared], parent_levels[:shared]
+    pairs = [*zip(stages[:shared], parent_stages[:shared], strict=True), *zip(levels, parent_levels, strict=True)]
+    return max(
+        ((ours - theirs).abs().max().item() for ours, theirs in pairs if ours.shape == theirs.shape), default=None
+    )
+
+
+def cost(model: nn.Module, image_size: tuple[int, int]) -> Cost:
+    """Parameters and multiply-adds at an image of (height, width), counted by torch."""
+    parameters = [parameter for part in _parts(model) for parameter in part.parameters()]
+    image = torch.zeros(1, 3, *image_size, device=parameters[0].device)
+    with _evaluating(model), FlopCounterMode(display=False) as counter:
+        _features(model, image)
+    return Cost(sum(parameter.numel() for parameter in parameters), counter.get_total_flops() // 2)
+
+
+def latency_ms(model: nn.Module, image_size: tuple[int, int], device: torch.device, passes: int = 5) -> float:
+    """Median time of a forward pass of one image (height, width), in milliseconds, after one pass to warm up."""
+    image = torch.zeros(1, 3, *image_size, device=device)
+    times = []
+    with _evaluating(model):
+        for _ in range(passes + 1):
+            _synchronise(device)
+            start = time.perf_counter()
+            _features(model, image)
+            _synchronise(device)
+            times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[1:])
+
+
+def peak_memory_bytes(
+    step: Callable[[], object], model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> int:
+    """Memory that one training step needs, in bytes.
+
+    On CUDA the allocator's peak during the step. On a CPU what the step has to keep: the tensors saved for the
+    backward pass, parameters, buffers, gradients and optimizer state; temporary results inside operators are left out.
+
+    Args:
+        step: runs one whole training step of `model` with `optimizer`: forward, backward once, update.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        return torch.cuda.max_memory_allocated(device)
+    weights = _storages(chain(model.parameters(), model.buffers()))
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        saved.update(_storages([tensor]))
+        return tensor.detach()  # the tensor itself would make a reference cycle with the graph
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        step()
+    gradients = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    slots = (slot for slots in optimizer.state.values() for slot in slots.values() if isinstance(slot, Tensor))
+    return sum((saved | weights).values()) + gradients + sum(slot.nbytes for slot in slots)
+
+
+def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:
+    """Bytes of each distinct storage, by address."""
+    storages = (tensor.untyped_storage() for tensor in tensors)
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
+
+
+def _parts(model: nn.Module) -> list[nn.Module]:
+    return [model.backbone, model.neck] if hasattr(model, "backbone") else [model]
+
+
+def _features(model: nn.Module, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Outputs of the backbone's stages and of the neck's levels; a bare backbone has no levels."""
+    backbone, *neck = _parts(model)
+    stages = backbone(images)
+    return stages, neck[0](stages) if neck else ()
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; every module gets its own mode back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
