@@ -26,9 +26,6 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 """Tables and their primary keys."""
 
-NEVER_READ = frozenset({"epochs"})
-"""Tables whose rows `project` writes without looking at them: nobody needs to keep those in memory."""
-
 Address = tuple[Any, ...]  # table, then the values of its primary key
 Values = dict[str, Any]  # columns; one that is missing is NULL; times are naive UTC
 Rows = Mapping[Address, Values]
