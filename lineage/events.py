@@ -27,7 +27,9 @@ class _Event(BaseModel):
 
 
 class RunStarted(_Event):
-    """A run began. `config` is the whole configuration as validated; `window` is how far proposals run ahead."""
+    """A run began. `config` is the whole configuration as validated, `workdir` the folder its relative paths start from,
+    `window` how far proposals run ahead of outcomes.
+    """
 
     kind: Literal["RunStarted"] = "RunStarted"
     run_id: str
@@ -36,6 +38,7 @@ class RunStarted(_Event):
     slots: int = Field(ge=1)
     window: int = Field(ge=1)
     config: dict[str, Any]
+    workdir: str = ""
     versions: dict[str, str] = {}
 
 

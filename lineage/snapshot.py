@@ -1,19 +1,68 @@
-"""A look at a run's store while it is written, after it ended, or after it crashed, without touching the run folder."""
+"""A look at a run's store while it is written, after it ended, or after it crashed, without touching the run folder.
+
+DuckDB lets no other process open a file that its owner has open for writing. Its two files may be copied, though: the
+database file changes only at a checkpoint, and every checkpoint changes its header; the write-ahead log beside it only
+grows until then, and DuckDB replays it and drops a transaction that is cut off at its end.
+"""
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from lineage.store import EventStore
+from lineage.errors import StoreError, StoreNotFound
+from lineage.store import EventStore, refuse_if_writing
+
+_HEADER_BYTES = 3 * 4096  # the main header and two that take turns, each with the number of its checkpoint
+_ATTEMPTS = 50
+_PAUSE_S = 0.02
 
 
 @contextmanager
 def open_snapshot(path: Path) -> Iterator[EventStore]:
-    """`with open_snapshot(run / "lineage.duckdb") as store:` a read-only store of everything acknowledged so far.
+    """A read-only store with everything that was acknowledged when it was opened, and perhaps a little more.
 
-    Raises StoreNotFound, StoreTooNew, StoreError.
+    `path` is the store's file: ``with open_snapshot(run / "lineage.duckdb") as store``. The copy lives in a private
+    temporary folder until the context ends.
+
+    Raises:
+        StoreNotFound: there is no file at `path`.
+        StoreLocked: this very process has the store open for writing; use that object.
+        StoreTooNew: a later version of this program wrote it.
+        StoreError: it can't be copied, or is no event store.
     """
-    raise NotImplementedError
-    yield
+    refuse_if_writing(path)
+    with TemporaryDirectory(prefix="spnas-snapshot-") as folder:
+        copy = Path(folder) / path.name
+        _copy(path, copy)
+        with EventStore.open_read_only(copy) as store:
+            yield store
+
+
+def _copy(path: Path, copy: Path) -> None:
+    log, log_copy = path.with_name(path.name + ".wal"), copy.with_name(copy.name + ".wal")
+    for _ in range(_ATTEMPTS):
+        try:
+            before = _header(path)
+            shutil.copyfile(path, copy)
+            log_copy.unlink(missing_ok=True)
+            if log.exists():
+                shutil.copyfile(log, log_copy)
+            if _header(path) == before:
+                return
+        except FileNotFoundError:
+            if not path.exists():
+                raise StoreNotFound(f"{path}: there is no event store") from None
+        except OSError as error:
+            raise StoreError(f"{path} can't be copied: {error}") from None
+        time.sleep(_PAUSE_S)
+    raise StoreError(f"{path} changed during each of {_ATTEMPTS} attempts to copy it: try again")
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEADER_BYTES)

@@ -1,8 +1,8 @@
 """The event store: an append-only log and the tables projected from it, in one DuckDB file.
 
-The log is the truth; the tables (`lineage.projections`) are written in the transaction that appends the events, so they
-can't disagree, and they can be made anew from the log. DuckDB lets one process open a file for writing and then no other
-even read it: look at the file of a live run through `lineage.snapshot`.
+The log is the truth; the tables (`lineage.projections`) are written in the transaction that appends the events, so
+they cannot disagree, and can be made anew from the log. DuckDB lets one process open a file for writing and then no
+other even read it: look at the file of a live run through `lineage.snapshot`.
 This module must not know what the search does with events, nor asyncio.
 """
 
@@ -26,6 +26,9 @@ from lineage.database import connect, transaction, translated
 from lineage.errors import QueryError, StoreError, StoreExists, StoreLocked, StoreNotFound
 from lineage.events import Event, Recorded, from_json, to_json
 from lineage.tables import Tables, column_types, insert
+
+Group = tuple[Sequence[Event], datetime]
+"""Events that are appended together, and when they happened."""
 
 _PAGE = 1000
 
@@ -125,7 +128,7 @@ class EventStore:
         """
         return self.append_groups([(events, ts)])[0]
 
-    def append_groups(self, groups: Sequence[tuple[Sequence[Event], datetime]]) -> list[list[Recorded]]:
+    def append_groups(self, groups: Sequence[Group]) -> list[list[Recorded]]:
         """As `append` for several groups of events, in one transaction: all of them or none."""
         with self._lock:
             tables = self._writable()
@@ -141,7 +144,7 @@ class EventStore:
             self._last_seq = flat[-1].seq
             return recorded
 
-    def _numbered(self, groups: Sequence[tuple[Sequence[Event], datetime]]) -> list[list[Recorded]]:
+    def _numbered(self, groups: Sequence[Group]) -> list[list[Recorded]]:
         result, seq = [], self._last_seq
         for events, ts in groups:
             if ts.tzinfo is None:
