@@ -8,6 +8,7 @@ means that nobody will add events any more. This module must not know widgets, n
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ Feed = AsyncIterable[SearchView]
 
 STORE_NAME = "lineage.duckdb"
 POLL_S = 1.5
+SLICE = 100
+MAX_BACKLOG = 5000
 
 
 class QueueFeed:
@@ -26,17 +29,22 @@ class QueueFeed:
 
     def __init__(self) -> None:
         self._view = SearchView()
+        self._backlog: deque[Recorded] = deque()
         self._changed = asyncio.Event()
         self._closed = False
 
     @property
     def view(self) -> SearchView:
         """The view after every event published so far."""
+        while self._backlog:
+            self._fold_one()
         return self._view
 
     def publish(self, recorded: Recorded) -> None:
-        """Fold an event that is durable already. Call it from the event loop; it takes microseconds, never waits."""
-        self._view = fold(self._view, recorded)
+        """Take an event that is durable already. Call it from the event loop; it takes microseconds, never waits."""
+        self._backlog.append(recorded)
+        if len(self._backlog) > MAX_BACKLOG:
+            self._fold_one()
         self._changed.set()
 
     def close(self) -> None:
@@ -47,6 +55,7 @@ class QueueFeed:
     async def __aiter__(self) -> AsyncIterator[SearchView]:
         shown = -1
         while True:
+            await self._catch_up()
             if self._view.last_seq != shown:
                 shown = self._view.last_seq
                 yield self._view
@@ -55,6 +64,16 @@ class QueueFeed:
             else:
                 self._changed.clear()
                 await self._changed.wait()
+
+    async def _catch_up(self) -> None:
+        """Fold the backlog in slices, between which the event loop can do other things."""
+        while self._backlog:
+            for _ in range(min(SLICE, len(self._backlog))):
+                self._fold_one()
+            await asyncio.sleep(0)
+
+    def _fold_one(self) -> None:
+        self._view = fold(self._view, self._backlog.popleft())
 
 
 async def follow_run(run: Path, is_live: Callable[[], bool]) -> AsyncIterator[SearchView]:

@@ -32,7 +32,7 @@ from lineage.events import (
 from lineage.narration import Job, Story, advance, narrate
 
 LEADERS = 50
-LINES = 200
+LINES = 100
 
 Status = Literal["waiting", "running", "interrupted", "finished", "failed"]
 Progress = Literal["waiting", "running", "done"]
@@ -138,14 +138,18 @@ def fold(view: SearchView, recorded: Recorded) -> SearchView:
     if recorded.seq <= view.last_seq:
         return view
     event = recorded.event
-    line = narrate(view.story, recorded)
     changed = _fold_run(view, event) or _fold_search(view, event) or view
-    started = recorded.ts if isinstance(event, RunStarted) else view.started or recorded.ts
-    if line is not None:
-        told = Line(recorded.seq, (recorded.ts - started).total_seconds(), line)
-        changed = replace(changed, lines=(*changed.lines[1 - LINES :], told))
+    started = changed.started or recorded.ts
+    lines = changed.lines
+    if (text := narrate(view.story, recorded)) is not None:
+        lines = (*lines[1 - LINES :], Line(recorded.seq, (recorded.ts - started).total_seconds(), text))
     return replace(
-        changed, story=advance(view.story, recorded), last_seq=recorded.seq, started=started, last_ts=recorded.ts
+        changed,
+        story=advance(view.story, recorded),
+        lines=lines,
+        last_seq=recorded.seq,
+        started=started,
+        last_ts=recorded.ts,
     )
 
 
