@@ -81,8 +81,10 @@ def check(config: Config) -> None:
     _check_model(config.model)
 
 
-def adapt(config: Config, network: NetworkRef) -> Config:
-    """A copy of a checked template with `network` as its backbone and a pyramid neck to match.
+def adapt(config: Config, network: NetworkRef, epochs: int) -> Config:
+    """A copy of a checked template with `network` as its backbone, a pyramid neck to match, and `epochs` to train.
+
+    Schedules by epoch are stretched from the template's epochs to `epochs`; those by iteration (a warm-up) stay.
 
     Raises:
         TemplateError: the network's code is no genotype.
@@ -105,10 +107,13 @@ def adapt(config: Config, network: NetworkRef) -> Config:
         "type": "SpFPN",
         "in_channels": list(genotype.stage_channels(network.base_width)),
         "out_channels": model.neck.out_channels,
+        "norm_cfg": model.neck.get("norm_cfg"),
     }
     model.rpn_head.anchor_generator.strides = strides
     for extractor in _roi_extractors(model.roi_head):
         extractor.featmap_strides = strides[:-1]
+    adapted.param_scheduler = _stretched(_listed(config.get("param_scheduler")), epochs / config.train_cfg.max_epochs)
+    adapted.train_cfg = {"type": "EpochBasedTrainLoop", "max_epochs": epochs, "val_interval": 1}
     return adapted
 
 
@@ -120,6 +125,23 @@ def describe(config: Config) -> dict[str, Any]:
         "neck_channels": config.model.neck.out_channels,
         "epochs": config.train_cfg.max_epochs,
     }
+
+
+def _stretched(schedulers: list[Any], factor: float) -> list[dict[str, Any]]:
+    stretched = []
+    for scheduler in schedulers:
+        ours = dict(scheduler)
+        if ours.get("by_epoch", True):
+            for key in ("T_max", "end", "step_size", "total_iters"):
+                if key in ours:
+                    ours[key] = max(1, round(ours[key] * factor))
+            if "begin" in ours:
+                ours["begin"] = round(ours["begin"] * factor)
+            if "milestones" in ours:
+                ours["milestones"] = sorted({max(1, round(epoch * factor)) for epoch in ours["milestones"]})
+        if ours.get("begin", 0) < ours.get("end", float("inf")):
+            stretched.append(ours)
+    return stretched
 
 
 def _parse(path: Path) -> ast.Module:

@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_digits, load_sample_images
 
 from trainers.errors import DataError
 
@@ -56,6 +55,8 @@ class _Split:
     """The digits and photograph parts one split may use, and its own random numbers."""
 
     def __init__(self, train: bool) -> None:
+        from sklearn.datasets import load_digits, load_sample_images  # a second, spared where the set is there already
+
         ink, labels = load_digits(return_X_y=True)
         mine = slice(0, TRAIN_DIGITS) if train else slice(TRAIN_DIGITS, None)
         self.ink: Pixels = ink[mine].reshape(-1, 8, 8).astype(np.float32) / 16

@@ -1,0 +1,69 @@
+"""Detection data as the template names it, opened once and used by every job of a worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.registry import DATA_SAMPLERS
+from torch.utils.data import DataLoader
+
+from trainers.errors import DataError
+
+
+class DetectionData:
+    """Training and validation set of a template; its modules must be registered with mmdet beforehand."""
+
+    def __init__(self, config: Config) -> None:
+        """Read the annotations.
+
+        Raises:
+            DataError: an annotation file is missing or broken, or no image is left of it.
+        """
+        self._config = config
+        self.train = _open(config.train_dataloader, "train_dataloader")
+        self.val = _open(config.val_dataloader, "val_dataloader")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.train.metainfo["classes"])
+
+    def train_batches(self, seed: int) -> DataLoader[Any]:
+        """The training set batch by batch, in an order drawn from `seed`."""
+        return _loader(self._config.train_dataloader, self.train, seed)
+
+    def val_batches(self) -> DataLoader[Any]:
+        return _loader(self._config.val_dataloader, self.val, seed=0)
+
+    def probe(self, images: int) -> dict[str, Any]:
+        """The first `images` validation images as one batch for a detector's `data_preprocessor`."""
+        return pseudo_collate([self.val[index] for index in range(min(images, len(self.val)))])
+
+
+def _open(section: Config, name: str) -> BaseDataset:
+    try:
+        dataset = DATASETS.build(section.dataset)
+        dataset.full_init()
+    except Exception as error:
+        reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        raise DataError(f"{name}.dataset of the template can't be opened: {reason}") from error
+    if not len(dataset):
+        raise DataError(
+            f"{name}.dataset of the template holds no image with a box of its classes "
+            f"{', '.join(map(str, dataset.metainfo.get('classes', ())[:20]))}: compare them with the categories in "
+            f"{section.dataset.get('ann_file', 'its annotation file')}"
+        )
+    return dataset
+
+
+def _loader(section: Config, dataset: BaseDataset, seed: int) -> DataLoader[Any]:
+    sampler = DATA_SAMPLERS.build(
+        section.get("sampler", {"type": "DefaultSampler"}), default_args={"dataset": dataset, "seed": seed}
+    )
+    batch_size, batch_sampler = section.get("batch_size", 1), section.get("batch_sampler")
+    if batch_sampler is None:
+        return DataLoader(dataset, batch_size, sampler=sampler, collate_fn=pseudo_collate)
+    batches = DATA_SAMPLERS.build(batch_sampler, default_args={"sampler": sampler, "batch_size": batch_size})
+    return DataLoader(dataset, batch_sampler=batches, collate_fn=pseudo_collate)

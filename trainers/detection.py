@@ -1,0 +1,146 @@
+"""Detection: fast and full training of one candidate, from inherited weights where it has a parent.
+
+A job is: build the detector from the adapted template, draw its weights, take over what the parent has (SP-NAS,
+section 3.2), train and evaluate, save, measure. The same job with the same seed gives the same weights on a CPU.
+This module must not know where jobs come from or where events go: it is given a job and a way to emit.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.runner import Runner, set_random_seed
+from mmengine.utils import import_modules_from_strings
+from torch import nn
+
+from lineage.architecture import Genotype
+from lineage.events import JobFinished, WeightsInherited
+from lineage.morphism import Blueprint
+from trainers import backbone, checkpoints, measure, mmcv_ops, neck  # noqa: F401 (backbone and neck register)
+from trainers.data.detection import DetectionData
+from trainers.errors import TemplateError, TrainerError
+from trainers.inheritance import inherit
+from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
+from trainers.runner import Emit, Progress, quiet_mmengine, train
+from trainers.template import adapt, describe, load_template
+
+PROBE_IMAGES = 4
+PROBE_CODE = "b_1-1-1-1_0-0-0-0"
+
+log = logging.getLogger(__name__)
+
+
+class DetectionTrainer:
+    """What all jobs of a worker share: the template, its data sets, and the registered modules of mmdet."""
+
+    def __init__(self, setup: WorkerSetup, device: torch.device) -> None:
+        """Open the template and its data; relative paths in it are read from the current folder.
+
+        Raises:
+            TemplateError: the template can't be loaded, or no detector can be built from it.
+            DataError: its data can't be opened.
+        """
+        self._setup, self._device = setup, device
+        mmcv_ops.install()
+        register_all_modules(init_default_scope=True)
+        quiet_mmengine()
+        self.template = load_template(setup.template)
+        if "custom_imports" in self.template:
+            import_modules_from_strings(**self.template.custom_imports)
+        self.data = DetectionData(self.template)
+        self._check()
+
+    def run(self, job: DetectionJob, emit: Emit) -> JobFinished:
+        """Train and evaluate a candidate.
+
+        Raises:
+            NonFiniteError: the training diverged.
+            TrainerError: see its subclasses; errors of torch and mmdet pass through.
+        """
+        set_random_seed(job.seed)
+        config = adapt(self.template, job.network, job.epochs)
+        detector = self._build(config)
+        if job.parent is not None:
+            emit(self._inherit(detector, job, job.parent))
+        progress = Progress(job, emit)
+        runner = train(detector, config, self.data, job, progress)
+        sha256 = checkpoints.save(self._setup.checkpoints, detector.state_dict(), job.network, "detector")
+        cost = measure.cost(detector, self._setup.image_size)
+        latency_ms = measure.latency_ms(detector, self._setup.image_size, self._device)
+        return JobFinished(
+            job_id=job.job_id,
+            attempt=job.attempt,
+            checkpoint=sha256,
+            ap=progress.ap,
+            ap50=progress.ap50,
+            params=cost.params,
+            flops=cost.flops,
+            latency_ms=latency_ms,
+            peak_memory_bytes=self._peak_memory_bytes(runner, job.seed),
+        )
+
+    def _check(self) -> None:
+        """Build the smallest detector of the template once, so that a broken template is told before any job."""
+        expected, found = describe(self.template)["classes"], len(self.data.classes)
+        if expected != found:
+            raise TemplateError(
+                f"{self._setup.template}: bbox_head.num_classes is {expected}, but the training set has {found} "
+                "classes (mmdet 3.x does not count the background); make them agree"
+            )
+        genotype = Genotype.parse(PROBE_CODE)
+        ids = Blueprint.seed(genotype, "probe").block_ids
+        network = NetworkRef(candidate_id="probe", code=PROBE_CODE, block_ids=ids, base_width=8)
+        try:
+            self._build(adapt(self.template, network, epochs=1))
+        except Exception as error:
+            raise TemplateError(
+                f"{self._setup.template}: no detector can be built from it: {type(error).__name__}: {error}"
+            ) from error
+
+    def _build(self, config: Config) -> nn.Module:
+        detector = MODELS.build(config.model)
+        detector.init_weights()
+        return detector.to(self._device)
+
+    def _inherit(self, detector: nn.Module, job: DetectionJob, parent: NetworkRef) -> WeightsInherited:
+        folder = self._setup.checkpoints
+        if parent.checkpoint is None:
+            raise TrainerError(f"job {job.job_id}: its parent {parent.candidate_id} has no checkpoint to inherit from")
+        state, _ = checkpoints.load(folder, parent.checkpoint)
+        backbone_state = checkpoints.load(folder, job.backbone_checkpoint)[0] if job.backbone_checkpoint else None
+        taken = inherit(detector, _blueprint(job.network), state, _blueprint(parent), backbone_state)
+        before = self._build(adapt(self.template, parent, job.epochs))
+        before.load_state_dict(state)
+        images = detector.data_preprocessor(self.data.probe(PROBE_IMAGES), False)["inputs"]
+        event = WeightsInherited(
+            job_id=job.job_id,
+            attempt=job.attempt,
+            child_id=job.network.candidate_id,
+            parent_id=parent.candidate_id,
+            tensors_copied=len(taken.copied),
+            tensors_adapted=len(taken.adapted),
+            tensors_new=len(taken.new),
+            tensors_dropped=len(taken.dropped),
+            residual=measure.residual(detector, before, images),
+        )
+        log.info(
+            f"inherited from {parent.candidate_id}: {len(taken.copied)} tensors copied, {len(taken.adapted)} adapted, "
+            f"{len(taken.new)} new, {len(taken.dropped)} dropped; residual {event.residual}"
+        )
+        return event
+
+    def _peak_memory_bytes(self, runner: Runner, seed: int) -> int:
+        """Memory of one more training step; the weights are saved by now."""
+        batch = next(iter(self.data.train_batches(seed)))
+        detector, wrapper = runner.model.train(), runner.optim_wrapper
+        return measure.peak_memory_bytes(
+            lambda: detector.train_step(batch, wrapper), detector, wrapper.optimizer, self._device
+        )
+
+
+def _blueprint(network: NetworkRef) -> Blueprint:
+    return Blueprint(Genotype.parse(network.code), network.block_ids)

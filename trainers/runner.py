@@ -1,0 +1,138 @@
+"""Training of one detector through mmengine's Runner, with what gets in a long-lived worker's way undone.
+
+By itself a Runner draws weights over inherited ones, reports on the environment for three seconds, writes files of its
+own and keeps the record of every run in memory. This module must not know candidates, parents or checkpoints.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from torch import Tensor, nn
+
+from lineage.events import EpochFinished, Event
+from trainers.data.detection import DetectionData
+from trainers.errors import NonFiniteError
+from trainers.protocol import DetectionJob
+
+Emit = Callable[[Event], None]
+
+MMENGINE_LOG = "trainers"  # name of the only mmengine logger of this process
+
+log = logging.getLogger(__name__)
+
+
+class Progress(Hook):
+    """Reports epochs, writes the job's log, and stops a training that diverges at once. Holds the last AP and AP50."""
+
+    priority = "LOW"
+
+    def __init__(self, job: DetectionJob, emit: Emit) -> None:
+        self._job, self._emit = job, emit
+        self._losses: list[float] = []
+        self._started = time.perf_counter()
+        self.ap = self.ap50 = 0.0
+
+    def before_train_epoch(self, _runner: Runner) -> None:
+        self._losses = []
+        self._started = time.perf_counter()
+
+    def after_train_iter(self, runner: Runner, *, batch_idx: int, outputs: dict[str, Tensor], **_batch: object) -> None:
+        loss, done, batches = outputs["loss"].item(), batch_idx + 1, len(runner.train_dataloader)
+        if not math.isfinite(loss):
+            raise NonFiniteError(f"loss is {loss} in epoch {runner.epoch + 1}, iteration {done} of {batches}")
+        self._losses.append(loss)
+        if done % max(1, min(50, batches // 3)) == 0:
+            rate = runner.optim_wrapper.get_lr()["lr"][0]
+            log.info(f"epoch {runner.epoch + 1}, iteration {done}/{batches}: loss {loss:.4f}, lr {rate:.2e}")
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        # A detector that finds nothing has no AP among its metrics; a set without objects has -1.
+        self.ap, self.ap50 = (max(0.0, metrics.get(f"coco/{key}", 0.0)) for key in ("bbox_mAP", "bbox_mAP_50"))
+        loss, seconds = sum(self._losses) / len(self._losses), time.perf_counter() - self._started
+        measured = ", ".join(f"{key.removeprefix('coco/bbox_')} {value}" for key, value in metrics.items())
+        log.info(f"epoch {runner.epoch}/{self._job.epochs}: mean loss {loss:.4f}, {seconds:.1f} s, {measured}")
+        self._emit(
+            EpochFinished(
+                job_id=self._job.job_id,
+                attempt=self._job.attempt,
+                epoch=runner.epoch,
+                epochs=self._job.epochs,
+                loss=loss,
+                ap=self.ap,
+            )
+        )
+
+
+def quiet_mmengine() -> None:
+    """Make one logger the current one of mmengine and mmdet in this process, for errors only."""
+    MMLogger.get_instance(MMENGINE_LOG, log_level="ERROR")
+
+
+def train(detector: nn.Module, config: Config, data: DetectionData, job: DetectionJob, progress: Progress) -> Runner:
+    """Train `detector`, with the weights and on the device it has, as an adapted template says; evaluate every epoch.
+
+    Returns:
+        The Runner, whose `optim_wrapper` can take further steps.
+
+    Raises:
+        NonFiniteError: a loss, or a weight, is no longer finite.
+    """
+    with tempfile.TemporaryDirectory() as unused:  # a Runner insists on a folder
+        runner = _Runner(
+            model=detector,
+            work_dir=unused,
+            train_dataloader=data.train_batches(job.seed),
+            val_dataloader=data.val_batches(),
+            train_cfg=config.train_cfg,
+            val_cfg=config.get("val_cfg") or {"type": "ValLoop"},
+            val_evaluator=config.val_evaluator,
+            optim_wrapper=config.optim_wrapper,
+            param_scheduler=config.param_scheduler or None,
+            auto_scale_lr=config.get("auto_scale_lr"),
+            default_hooks={"timer": None, "logger": None, "checkpoint": None},
+            custom_hooks=[*(config.get("custom_hooks") or ()), progress],
+            env_cfg=config.get("env_cfg") or {},
+            visualizer=Visualizer.get_instance(MMENGINE_LOG, vis_backends=[]),
+            default_scope=None,
+            randomness={"seed": job.seed},
+            experiment_name=f"{job.job_id}-{job.attempt}-{time.monotonic_ns()}",
+        )
+    try:
+        runner.train()
+    except NonFiniteError:
+        raise
+    except Exception as error:
+        if all(parameter.isfinite().all() for parameter in detector.parameters()):
+            raise
+        raise NonFiniteError(f"a weight is no longer finite, so {type(error).__name__}: {error}") from error
+    finally:
+        MessageHub._instance_dict.pop(runner.experiment_name, None)
+    return runner
+
+
+class _Runner(Runner):
+    def _init_model_weights(self) -> None:
+        """Keep the weights."""
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """Report nothing."""
+
+    def dump_config(self) -> None:
+        """Write nothing."""
+
+    def wrap_model(self, _wrapper: object, model: nn.Module) -> nn.Module:
+        return model
+
+    def build_logger(self, *_args: object, **_kwargs: object) -> MMLogger:
+        return MMLogger.get_instance(MMENGINE_LOG)

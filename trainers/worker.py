@@ -1,0 +1,198 @@
+"""The worker process: trains one job after another on one device and reports over pipes.
+
+    python -m trainers.worker
+
+reads a `WorkerSetup` as the first line of its input, then `Job`s; writes events, one JSON object a line, on its output
+(see `trainers.protocol`). mmdet is imported and the data set opened once. Libraries print what they like: events go out
+through a private copy of the original output. Standard output is ``logs/worker-<device>.log`` (the chatter of
+pycocotools), and so is standard error, except during a job: then it is ``logs/<job_id>.log``, where progress, warnings
+and tracebacks of every attempt are.
+
+* If it can't begin, or is sent what is no job, it answers with one line ``{"setup_error": "..."}`` and exit code 2.
+* A job's failure is a `JobFailed`, and the next job is taken.
+* The end of its input means that the orchestrator is gone or wants it gone: it ends at once, in mid-training too.
+* Ctrl-C reaches the whole process group and is left to the orchestrator to answer.
+
+It must not know the scheduler: which job comes next, and whether a failed one is tried again, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import queue
+import re
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, TextIO
+
+from pydantic import ValidationError
+
+from lineage.events import Event, Fault, JobFailed, WorkerStarted, to_json
+from trainers.errors import DataError, NonFiniteError, TemplateError, TrainerError
+from trainers.protocol import JOB, DetectionJob, Job, WorkerSetup
+
+if TYPE_CHECKING:  # imported in earnest only once the input is watched: torch and mmdet take seconds
+    import torch
+
+    from trainers.detection import DetectionTrainer
+
+log = logging.getLogger(__name__)
+
+
+class Output:
+    """The protocol's way out: the original standard output, which no library can reach."""
+
+    def __init__(self) -> None:
+        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+
+    def emit(self, event: Event) -> None:
+        self._write(to_json(event))
+
+    def refuse(self, message: str) -> NoReturn:
+        self._write(json.dumps({"setup_error": message}))
+        os._exit(2)
+
+    def _write(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except OSError:  # nobody reads any more
+            os._exit(1)
+
+
+class Input:
+    """Lines of standard input, read ahead by a thread that ends the process when the input ends."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._stream = stream
+        threading.Thread(target=self._watch, name="input", daemon=True).start()
+
+    def next(self) -> bytes:
+        return self._lines.get()
+
+    def _watch(self) -> None:
+        for line in self._stream:
+            self._lines.put(line)
+        os._exit(0)
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    output, lines = Output(), Input(sys.stdin.buffer)
+    setup = _setup(lines.next(), output)
+    try:
+        os.chdir(setup.workdir)
+        setup.logs.mkdir(parents=True, exist_ok=True)
+        own_log = setup.logs / f"worker-{setup.device.replace(':', '-')}.log"
+        _point(sys.stdout, own_log)
+        _point(sys.stderr, own_log)
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
+        logging.getLogger("trainers").setLevel(logging.INFO)
+        device, trainer, started = _open(setup)
+    except (TrainerError, OSError) as error:
+        output.refuse(f"worker on {setup.device}: {error}")
+    except Exception as error:
+        traceback.print_exc()
+        output.refuse(f"worker on {setup.device}: {type(error).__name__}: {error}; see {own_log}")
+    output.emit(started)
+    while True:
+        job = _job(lines.next(), output)
+        _point(sys.stderr, setup.logs / f"{job.job_id}.log")
+        outcome = _outcome(job, setup, device, trainer, output)
+        _point(sys.stderr, own_log)
+        output.emit(outcome)
+
+
+def _outcome(job: Job, setup: WorkerSetup, device: torch.device, trainer: DetectionTrainer, output: Output) -> Event:
+    from trainers import classification
+
+    log.info("job %s, attempt %d, on %s: %s", job.job_id, job.attempt, setup.device, job.network.code)
+    try:
+        if isinstance(job, DetectionJob):
+            finished = trainer.run(job, output.emit)
+        else:
+            finished = classification.run(job, trainer.template, setup.checkpoints, device, output.emit)
+    except Exception as error:
+        log.exception("job %s failed", job.job_id)
+        return JobFailed(job_id=job.job_id, attempt=job.attempt, fault=fault(error), message=_message(error))
+    log.info("job %s finished: %s", job.job_id, finished.model_dump(exclude_none=True))
+    return finished
+
+
+def fault(error: Exception) -> Fault:
+    """Who must act on an error that ended a job: see `lineage.events.JobFailed`."""
+    import torch
+
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in text:
+        return "out_of_memory"
+    if isinstance(error, NonFiniteError):
+        return "non_finite"
+    if isinstance(error, DataError | TemplateError | FileNotFoundError) or text.startswith("failed to load image"):
+        return "data"
+    return "bug"
+
+
+def _message(error: Exception) -> str:
+    return str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
+
+
+def _setup(line: bytes, output: Output) -> WorkerSetup:
+    try:
+        setup = WorkerSetup.model_validate_json(line)
+    except ValidationError as error:
+        output.refuse(f"the first line is no WorkerSetup: {error}")
+    return setup.model_copy(
+        update={name: getattr(setup, name).absolute() for name in ("template", "workdir", "checkpoints", "logs")}
+    )
+
+
+def _job(line: bytes, output: Output) -> Job:
+    try:
+        return JOB.validate_json(line)
+    except ValidationError as error:
+        output.refuse(f"a line is no job: {error}")
+
+
+def _open(setup: WorkerSetup) -> tuple[torch.device, DetectionTrainer, WorkerStarted]:
+    import torch
+
+    from trainers.detection import DetectionTrainer
+
+    if setup.device.startswith("cuda"):
+        device = torch.device(setup.device)
+        torch.cuda.set_device(device)
+        properties = torch.cuda.get_device_properties(device)
+        name, memory_bytes = properties.name, properties.total_memory
+    else:
+        device = torch.device("cpu")
+        torch.set_num_threads(1)
+        name, memory_bytes = _cpu_name(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    trainer = DetectionTrainer(setup, device)
+    return device, trainer, WorkerStarted(device=setup.device, name=name, memory_bytes=memory_bytes)
+
+
+def _cpu_name() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _point(stream: TextIO, path: Path) -> None:
+    """Let a standard stream, whoever writes to its file descriptor, go to the end of the file `path`."""
+    stream.flush()
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), stream.fileno())
+
+
+if __name__ == "__main__":
+    main()
