@@ -1,0 +1,172 @@
+"""The command line. Every command imports what it needs when it runs, so `--help` answers at once.
+
+Exit codes: 0 done, 2 the user's mistake (one message, no traceback), 1 ours or the machine's, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from orchestrator.errors import OrchestratorError, UserError
+
+app = typer.Typer(
+    name="spnas-orch",
+    help="SP-NAS: search a detection backbone on your own data, record every step, resume after anything.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or the name of one in ./runs.")]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The search configuration, for example sp_nas.yml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. general.seed=3; repeatable."),
+]
+NoTui = Annotated[bool, typer.Option("--no-tui", help="Print lines instead of opening the terminal UI.")]
+
+
+class Format(StrEnum):
+    """How `sql` prints rows."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write the files.")] = Path(),
+    example: Annotated[str, typer.Option(help="Which example to write.")] = "digits",
+) -> None:
+    """Write an example's search configuration and detector template into a folder."""
+    from orchestrator.examples import write_example
+
+    for path in write_example(example, directory):
+        typer.echo(f"wrote {path}")
+    typer.echo(
+        f"next: cd {directory} && spnas-orch start sp_nas.yml"
+        if directory != Path()
+        else "next: spnas-orch start sp_nas.yml"
+    )
+
+
+@app.command()
+def start(
+    config: Config,
+    run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The run folder to make.")] = None,
+    overrides: Overrides = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Simulate the training: for planning, without torch.")
+    ] = False,
+    speed: Annotated[
+        float | None, typer.Option(min=0.001, help="With --simulate: times real time; otherwise as fast as it goes.")
+    ] = None,
+    no_tui: NoTui = False,
+) -> None:
+    """Run a whole search."""
+    from orchestrator import commands
+
+    if speed is not None and not simulate:
+        raise UserError("--speed goes with --simulate: a real training takes the time it takes")
+    raise typer.Exit(commands.start(config, run_dir, overrides or [], simulate, speed, tui=not no_tui))
+
+
+@app.command()
+def resume(run: Run, no_tui: NoTui = False) -> None:
+    """Go on with a run that was interrupted or killed."""
+    from orchestrator import commands
+
+    raise typer.Exit(commands.resume(run, tui=not no_tui))
+
+
+@app.command()
+def check(config: Config, overrides: Overrides = None) -> None:
+    """Check a configuration and its template without starting anything."""
+    from orchestrator import commands
+
+    commands.check(config, overrides or [])
+
+
+@app.command()
+def status(run: Run, as_json: AsJson = False) -> None:
+    """Say where a run stands: live, finished or crashed."""
+    from orchestrator import inspection
+
+    inspection.status(run, as_json)
+
+
+@app.command()
+def sql(
+    run: Run,
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT statement.")],
+    output: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = Format.table,
+) -> None:
+    """Ask a run's tables a question in SQL."""
+    from orchestrator import inspection
+
+    inspection.sql(run, query, output.value)
+
+
+@app.command()
+def lineage(
+    run: Run,
+    candidate: Annotated[str | None, typer.Argument(metavar="[CANDIDATE]", help="For example s-0007.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which network inherited from which: all of a run, or one candidate's path from the seed."""
+    from orchestrator import inspection
+
+    inspection.lineage(run, candidate, as_json)
+
+
+@app.command()
+def watch(run: Run) -> None:
+    """Open the terminal UI on a run."""
+    from orchestrator.run_folder import find_run
+
+    folder = find_run(run)
+    if not sys.stdout.isatty():
+        raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
+    from tui.app import watch as watch_run
+
+    watch_run(folder.path, lambda: folder.owner() is not None)
+
+
+def main() -> NoReturn:
+    """Entry point of `spnas-orch`."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Abort:
+        code = 130
+    except Exception as error:
+        code = _report(error)
+    sys.stdout.flush()
+    sys.exit(code or 0)
+
+
+def _report(error: Exception) -> int:
+    """Print what went wrong in one message; our own bugs keep their traceback."""
+    from lineage.architecture import LineageError
+
+    shown = getattr(error, "show", None)
+    if shown is not None and hasattr(error, "exit_code"):  # a usage error of the command line
+        shown()
+        return int(error.exit_code)
+    if isinstance(error, BrokenPipeError):
+        sys.stderr.close()
+        return 0
+    if isinstance(error, UserError | LineageError):
+        typer.echo(f"error: {error}", err=True)
+        return 2
+    if isinstance(error, OrchestratorError):
+        typer.echo(f"error: {error}", err=True)
+        return 1
+    raise error

@@ -1,0 +1,126 @@
+"""`start`, `resume` and `check`: from arguments to a running search, and what is printed around it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from lineage.snapshot import open_snapshot
+from orchestrator.config import RunConfig, load_config
+from orchestrator.display import LineDisplay, table
+from orchestrator.launch import Watchers, resume_run, start_run
+from orchestrator.preparation import check_template, make_data
+from orchestrator.run_folder import RunFolder, find_run, new_run
+from orchestrator.search.state import SearchState
+
+INTERRUPTED = 130
+FRONT = """
+    SELECT candidate_id AS candidate, arch, ap, flops, params
+    FROM pareto_front ORDER BY ap DESC, flops
+"""
+
+
+def start(
+    config_path: Path, run_dir: Path | None, overrides: list[str], simulate: bool, speed: float | None, tui: bool
+) -> int:
+    """Run a search; the exit code."""
+    console = Console()
+    config = load_config(config_path, overrides)
+    folder = new_run(run_dir, config_path.stem)
+    workdir = config_path.resolve().parent
+    if not simulate:
+        with console.status("loading the template and the data"):
+            check_template(config, workdir)
+            make_data(config, workdir)
+    with _Watching(console, folder, tui) as watching:
+        state = start_run(folder, config, config_path, watching.watchers, simulate, speed)
+    return _summarize(console, folder, state)
+
+
+def resume(run: str, tui: bool) -> int:
+    """Go on with a run; the exit code."""
+    console = Console()
+    folder = find_run(run)
+    with _Watching(console, folder, tui) as watching:
+        state = resume_run(folder, watching.watchers)
+    return _summarize(console, folder, state)
+
+
+def check(config_path: Path, overrides: list[str]) -> None:
+    """Say what a configuration would do, or why it can't."""
+    console = Console(soft_wrap=True, highlight=False)
+    config = load_config(config_path, overrides)
+    workdir = config_path.resolve().parent
+    console.print(f"template {workdir / config.template} (it is Python, and loading it runs it)")
+    facts = check_template(config, workdir)
+    console.print(f"  loads: {facts.get('classes', '?')} classes")
+    for name in config.pipeline:
+        console.print(f"step {name}: {_describe(config, name)}", markup=False)
+    console.print(f"{config_path} can be started: spnas-orch start {config_path}")
+
+
+class _Watching:
+    """Lines on any output; on a terminal the UI too, with the lines kept back until it is closed."""
+
+    def __init__(self, console: Console, folder: RunFolder, tui: bool) -> None:
+        self._lines = LineDisplay(console)
+        self._feed = None
+        if tui and console.is_terminal and sys.stdin.isatty():
+            from tui.feed import QueueFeed
+
+            self._feed = QueueFeed()
+            self._lines.muted = True
+        self._folder = folder
+
+    @property
+    def watchers(self) -> Watchers:
+        if self._feed is None:
+            return Watchers((self._lines.show,), (self._lines.replay,))
+        publish = self._feed.publish
+        return Watchers((publish, self._lines.show), (publish, self._lines.replay), self._show_ui)
+
+    async def _show_ui(self) -> None:
+        from tui.app import run_live
+
+        assert self._feed is not None
+        try:
+            await run_live(self._feed, str(self._folder.path))
+        finally:
+            self._lines.muted = False
+
+    def __enter__(self) -> _Watching:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lines.close()
+
+
+def _describe(config: RunConfig, name: str) -> str:
+    step = config.steps[name]
+    epochs = f"{step.trainer.epoch} epoch{'s' if step.trainer.epoch > 1 else ''}"
+    if step.search_algorithm is None:
+        return f"full training of {step.trainer.model_desc or 'the best network'}, {epochs}"
+    return f"{step.phase} search, {step.search.max_sample} candidates of {epochs} each"
+
+
+def _summarize(console: Console, folder: RunFolder, state: SearchState) -> int:
+    """The Pareto front, where the files are, and what to type next; the exit code."""
+    shown = folder.path.relative_to(Path.cwd()) if folder.path.is_relative_to(Path.cwd()) else folder.path
+    if state.status == "stopped":
+        console.print(f"interrupted; go on with: spnas-orch resume {shown}", soft_wrap=True, highlight=False)
+        return INTERRUPTED
+    with open_snapshot(folder.database) as store:
+        front = store.query(FRONT)
+        (simulated, reason), *_ = store.query("SELECT simulated, reason FROM run").rows
+    if state.status == "failed":
+        console.print(f"the search failed: {reason}; the logs are in {shown / 'logs'}", soft_wrap=True, highlight=False)
+        return 1
+    note = " (simulated)" if simulated else ""
+    console.print(table(f"Pareto front{note}: AP after fast training against FLOPs", front.columns, front.rows))
+    console.print(
+        f"files: {shown}/ (lineage.duckdb, total_list_*.csv, pareto_front.csv, models/, logs/)", soft_wrap=True
+    )
+    console.print(f'next:  spnas-orch sql {shown} "SELECT * FROM leaderboard"', soft_wrap=True, highlight=False)
+    return 0

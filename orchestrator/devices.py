@@ -1,0 +1,41 @@
+"""Device slots: CUDA GPUs where there are any, else CPU workers of one thread each. Found without torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+WORKER_BYTES = 2 * 2**30  # what a CPU worker with a small detector needs at most
+
+
+def find_devices(cpu_workers: int | None) -> list[str]:
+    """Slots such as ``cuda:0`` or ``cpu:0``; at least one."""
+    gpus = _visible_gpus()
+    if gpus:
+        return [f"cuda:{index}" for index in gpus]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    fitting = max(1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // WORKER_BYTES)
+    return [f"cpu:{index}" for index in range(cpu_workers or min(cores, fitting))]
+
+
+def environment(device: str) -> dict[str, str]:
+    """Environment of a worker on `device`: one thread on the CPU, or that GPU alone."""
+    kind, index = device.split(":")
+    env = dict(os.environ)
+    if kind == "cpu":
+        env |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    else:
+        visible = env.get("CUDA_VISIBLE_DEVICES")
+        env["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(index)] if visible else index
+    return env
+
+
+def _visible_gpus() -> list[int]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return list(range(len([name for name in visible.split(",") if name.strip() not in ("", "-1")])))
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return list(range(sum(line.startswith("GPU ") for line in listed.splitlines())))

@@ -1,0 +1,83 @@
+"""What `start` and `resume` print: one line per event that matters, a progress bar on a terminal, a summary at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lineage.events import CandidateAbandoned, JobFinished, PhaseFinished, PhaseStarted, Recorded, RunStarted
+from lineage.narration import Narrator
+
+
+class LineDisplay:
+    """Prints a run's story; `show` an event as it happens, `replay` one of before a resumption (nothing is printed)."""
+
+    def __init__(self, console: Console) -> None:
+        self.muted = False
+        self._console = console
+        self._narrator = Narrator()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._config: dict[str, Any] = {}
+
+    def replay(self, recorded: Recorded) -> None:
+        """Take an event into account without printing it."""
+        self._narrator.line(recorded)
+        self._advance(recorded)
+
+    def show(self, recorded: Recorded) -> None:
+        """Print the line of an event, if it has one."""
+        line = self._narrator.line(recorded)
+        if line is not None and not self.muted:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._advance(recorded)
+
+    def close(self) -> None:
+        """Take the progress bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _advance(self, recorded: Recorded) -> None:
+        event = recorded.event
+        if isinstance(event, RunStarted):
+            self._config = event.config
+        if not self._console.is_terminal or self.muted:
+            return
+        if isinstance(event, PhaseStarted):
+            algorithm = self._config[event.step].get("search_algorithm") or {}
+            self._begin(f"{event.step} ({event.phase})", algorithm.get("max_sample", 1))
+        elif isinstance(event, PhaseFinished):
+            self.close()
+        elif self._progress is not None and self._task is not None and _ends_a_candidate(recorded):
+            self._progress.advance(self._task)
+
+    def _begin(self, title: str, total: int) -> None:
+        self.close()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=self._console, transient=True)
+        self._task = self._progress.add_task(title, total=total)
+        self._progress.start()
+
+
+def _ends_a_candidate(recorded: Recorded) -> bool:
+    event = recorded.event
+    return isinstance(event, CandidateAbandoned) or (isinstance(event, JobFinished) and event.accuracy is None)
+
+
+def table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
+    """A rich table of query rows."""
+    result = Table(title=title or None, title_justify="left")
+    for position, column in enumerate(columns):
+        numeric = any(isinstance(row[position], int | float) for row in rows)
+        result.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        result.add_row(*("" if value is None else _text(value) for value in row))
+    return result
+
+
+def _text(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

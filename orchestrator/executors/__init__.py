@@ -1,0 +1,24 @@
+"""Executors: what carries out assignments and brings back reports."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lineage.events import Event, JobAssigned
+from orchestrator.search.state import SearchState
+
+
+class Executor(Protocol):
+    """Trains what is assigned to it. Reports are events as they will be recorded."""
+
+    async def start(self) -> None:
+        """Bring up the workers; each announces itself by a `WorkerStarted` among the reports."""
+
+    def assign(self, state: SearchState, assigned: JobAssigned) -> None:
+        """Start a job on its device, which is idle. Returns at once."""
+
+    async def reports(self) -> list[Event]:
+        """Wait for at least one report. Raises InfrastructureError when none can come any more."""
+
+    async def close(self) -> None:
+        """End all workers; nothing is reported afterwards."""

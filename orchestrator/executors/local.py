@@ -1,0 +1,162 @@
+"""Workers on this machine: one long-lived process a device slot, messages over its pipes (`trainers.protocol`).
+
+A worker that dies fails its job as a crash and is replaced, unless it keeps dying without finishing anything. Workers end
+when their input closes, so none outlives this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from asyncio.subprocess import PIPE, Process
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lineage.events import Event, JobAssigned, JobFailed, JobFinished, WorkerLost, from_json
+from orchestrator.devices import environment
+from orchestrator.errors import ConfigError, InfrastructureError
+from orchestrator.jobs import job_of
+from orchestrator.search.state import SearchState
+from trainers.protocol import Job, WorkerSetup
+
+MAX_DEATHS = 3  # deaths in a row of one slot's workers without a finished job
+END_TIMEOUT_S = 5.0
+LINE_LIMIT_BYTES = 2**22
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Slot:
+    setup: WorkerSetup
+    process: Process | None = None
+    job: Job | None = None
+    deaths: int = 0
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+
+class LocalExecutor:
+    """One worker process for each of `setups`."""
+
+    def __init__(self, setups: list[WorkerSetup]) -> None:
+        self._slots = {setup.device: _Slot(setup) for setup in setups}
+        self._queue: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        self._closing = False
+
+    async def start(self) -> None:
+        for slot in self._slots.values():
+            await self._spawn(slot)
+
+    def assign(self, state: SearchState, assigned: JobAssigned) -> None:
+        slot = self._slots[assigned.device]
+        slot.job = job_of(state, assigned, slot.setup.workdir)
+        self._send(slot, slot.job.model_dump_json())
+
+    async def reports(self) -> list[Event]:
+        found = [await self._queue.get()]
+        while not self._queue.empty():
+            found.append(self._queue.get_nowait())
+        for item in found:
+            if isinstance(item, Exception):
+                raise item
+        return [item for item in found if not isinstance(item, Exception)]
+
+    async def close(self) -> None:
+        self._closing = True
+        await asyncio.gather(*(self._end(slot) for slot in self._slots.values()))
+
+    async def _spawn(self, slot: _Slot) -> None:
+        slot.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "trainers.worker",
+            stdin=PIPE,
+            stdout=PIPE,
+            env=environment(slot.setup.device),
+            limit=LINE_LIMIT_BYTES,
+            start_new_session=True,  # Ctrl-C is for the orchestrator, which ends its workers itself
+        )
+        self._send(slot, slot.setup.model_dump_json())
+        slot.tasks = [asyncio.create_task(self._listen(slot, slot.process))]
+
+    def _send(self, slot: _Slot, line: str) -> None:
+        assert slot.process is not None
+        assert slot.process.stdin is not None
+        if not slot.process.stdin.is_closing():  # a dead worker is noticed by its listener
+            slot.process.stdin.write(line.encode() + b"\n")
+
+    async def _listen(self, slot: _Slot, process: Process) -> None:
+        assert process.stdout is not None
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:  # longer than LINE_LIMIT_BYTES: no message of ours
+                process.kill()
+                break
+            if not line:
+                break
+            self._receive(slot, line, process)
+        await process.wait()
+        if not self._closing:
+            await self._died(slot, process)
+
+    def _receive(self, slot: _Slot, line: bytes, process: Process) -> None:
+        try:
+            event = from_json(line)
+        except ValidationError:
+            self._receive_other(slot, line, process)
+            return
+        if isinstance(event, JobFinished | JobFailed):
+            slot.job = None
+        if isinstance(event, JobFinished):
+            slot.deaths = 0
+        self._queue.put_nowait(event)
+
+    def _receive_other(self, slot: _Slot, line: bytes, process: Process) -> None:
+        with contextlib.suppress(ValueError, AttributeError):
+            fault = json.loads(line).get("setup_error")
+            if fault is not None:
+                self._queue.put_nowait(ConfigError(f"the workers can't be set up: {fault}"))
+                return
+        _log.error("worker %s sent a line that is no event; it is replaced: %.200r", slot.setup.device, line)
+        process.kill()
+
+    async def _died(self, slot: _Slot, process: Process) -> None:
+        slot.deaths += 1
+        message = f"worker on {slot.setup.device} ended with {_describe(process.returncode)}; see {self._log_of(slot)}"
+        if slot.job is not None:
+            job, slot.job = slot.job, None
+            self._queue.put_nowait(JobFailed(job_id=job.job_id, attempt=job.attempt, fault="crash", message=message))
+        self._queue.put_nowait(WorkerLost(device=slot.setup.device, message=message))
+        if slot.deaths < MAX_DEATHS:
+            await self._spawn(slot)
+            return
+        slot.process = None
+        if all(other.process is None for other in self._slots.values()):
+            self._queue.put_nowait(InfrastructureError(f"no worker can be kept alive: {message}"))
+
+    def _log_of(self, slot: _Slot) -> Path:
+        return slot.setup.logs / f"worker-{slot.setup.device.replace(':', '-')}.log"
+
+    async def _end(self, slot: _Slot) -> None:
+        process = slot.process
+        if process is not None and process.returncode is None:
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                await asyncio.wait_for(process.wait(), END_TIMEOUT_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        for task in slot.tasks:
+            task.cancel()
+        await asyncio.gather(*slot.tasks, return_exceptions=True)
+
+
+def _describe(returncode: int | None) -> str:
+    return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit code {returncode}"

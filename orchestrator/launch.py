@@ -1,0 +1,204 @@
+"""From a configuration or a run folder to a running search and back: lock, store, executor, signals, outputs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lineage.events import Event, Recorded, RunResumed, RunStarted
+from lineage.store import EventStore
+from lineage.writer import EventWriter
+from orchestrator.config import RunConfig
+from orchestrator.devices import find_devices
+from orchestrator.errors import RunError, UserError
+from orchestrator.executors import Executor
+from orchestrator.executors.local import LocalExecutor
+from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
+from orchestrator.outputs import write_outputs
+from orchestrator.run_folder import RunFolder
+from orchestrator.runtime import Listener, Runtime
+from orchestrator.search.evolve import evolve
+from orchestrator.search.state import SearchState
+from trainers.protocol import WorkerSetup
+
+SIMULATED_SLOTS = 2
+
+Companion = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who watches a run: listeners hear every new event, `replay` those of before a resumption.
+
+    A companion, such as a terminal UI, runs beside the search in its event loop; the search does not wait for it.
+    """
+
+    listeners: tuple[Listener, ...] = ()
+    replay: tuple[Listener, ...] = ()
+    companion: Companion | None = None
+
+
+def start_run(
+    folder: RunFolder,
+    config: RunConfig,
+    source: Path,
+    watchers: Watchers,
+    simulate: bool = False,
+    speed: float | None = None,
+) -> SearchState:
+    """Make the run folder and search until the end or an interrupt; a run that can't even be set up leaves no folder.
+
+    Raises:
+        UserError: the folder or the configuration can't be used.
+        InfrastructureError: no worker can be kept alive.
+    """
+    devices = (
+        [f"sim:{slot}" for slot in range(config.general.worker.cpu_workers or SIMULATED_SLOTS)]
+        if simulate
+        else find_devices(config.general.worker.cpu_workers)
+    )
+    started = RunStarted(
+        run_id=folder.name,
+        seed=config.general.seed,
+        simulated=simulate,
+        slots=len(devices),
+        window=len(devices) + len(devices) // 2,
+        config=config.to_mapping(),
+        workdir=str(source.resolve().parent),
+        versions={"spnas-orch": importlib.metadata.version("spnas-orch"), "python": platform.python_version()},
+    )
+    made = _make(folder, source)
+    try:
+        with folder.held(), EventStore.create(folder.database) as store:
+            executor = _executor(folder, started, devices, EPOCH, speed)
+            return _drive(folder, store, SearchState(), executor, [started], watchers)
+    except UserError:
+        for path in made:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        raise
+
+
+def resume_run(folder: RunFolder, watchers: Watchers, speed: float | None = None) -> SearchState:
+    """Fold the log and go on where it ends. Raises as `start_run`; RunError too where the run is over."""
+    with folder.held(), EventStore.open(folder.database) as store:
+        log = list(store.read())
+        if not log or not isinstance(log[0].event, RunStarted):
+            raise RunError(f"{folder.path} holds no run: its log does not begin with RunStarted; start a new run")
+        started, state = log[0].event, SearchState()
+        for recorded in log:
+            state = evolve(state, recorded.event)
+            for listener in watchers.replay:
+                listener(recorded)
+        if state.is_over:
+            write_outputs(store, folder, state)
+            return state
+        devices = (
+            [f"sim:{slot}" for slot in range(started.slots)]
+            if started.simulated
+            else find_devices(started.config["general"]["worker"]["cpu_workers"])
+        )
+        executor = _executor(folder, started, devices, log[-1].ts, speed)
+        return _drive(folder, store, state, executor, [RunResumed()], watchers)
+
+
+def read_state(log: Sequence[Recorded]) -> SearchState:
+    """The search's state after a log."""
+    state = SearchState()
+    for recorded in log:
+        state = evolve(state, recorded.event)
+    return state
+
+
+def _make(folder: RunFolder, source: Path) -> list[Path]:
+    """Make the folder; what was made, to be removed again when the run can't be set up."""
+    try:
+        existed = folder.path.exists()
+        folder.path.mkdir(parents=True, exist_ok=True)
+        for path in (folder.checkpoints, folder.logs):
+            path.mkdir()
+        shutil.copyfile(source, folder.config)
+    except OSError as error:
+        raise RunError(f"can't make the run folder {folder.path}: {error.strerror}") from error
+    inside = [
+        folder.checkpoints,
+        folder.logs,
+        folder.config,
+        folder.database,
+        folder.lock,
+        folder.database.with_suffix(".duckdb.wal"),
+    ]
+    return inside if existed else [folder.path]
+
+
+def _executor(
+    folder: RunFolder, started: RunStarted, devices: Sequence[str], now: datetime, speed: float | None
+) -> Executor:
+    if started.simulated:
+        return SimulatedExecutor(devices, now, speed)
+    first = started.config[started.config["pipeline"][0]]
+    workdir = Path(started.workdir)
+    return LocalExecutor(
+        [
+            WorkerSetup(
+                device=device,
+                template=workdir / first["trainer"]["template"],
+                workdir=workdir,
+                checkpoints=folder.checkpoints,
+                logs=folder.logs,
+                image_size=first["search_space"]["image_size"],
+            )
+            for device in devices
+        ]
+    )
+
+
+def _drive(
+    folder: RunFolder,
+    store: EventStore,
+    state: SearchState,
+    executor: Executor,
+    first: Sequence[Event],
+    watchers: Watchers,
+) -> SearchState:
+    with EventWriter(store) as writer:
+        now = executor.now if isinstance(executor, SimulatedExecutor) else lambda: datetime.now(UTC)
+        runtime = Runtime(state, writer, executor, now)
+        runtime.listeners.extend(watchers.listeners)
+        state = asyncio.run(_search(runtime, first, watchers.companion))
+    write_outputs(store, folder, state)
+    return state
+
+
+async def _search(runtime: Runtime, first: Sequence[Event], companion: Companion | None) -> SearchState:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _interrupt, runtime)
+    if companion is None:
+        return await runtime.run(first)
+    beside = asyncio.ensure_future(companion())
+    try:
+        return await runtime.run(first)
+    except BaseException:
+        beside.cancel()
+        raise
+    finally:
+        if runtime.stop.is_set():
+            beside.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beside
+
+
+def _interrupt(runtime: Runtime) -> None:
+    """The first signal stops the run in order; the second ends the process at once (workers end with it)."""
+    if runtime.stop.is_set():
+        os._exit(130)
+    runtime.stop.set()

@@ -1,0 +1,96 @@
+"""The loop that drives a search: intents are recorded, then carried out; reports are recorded, then decided upon.
+
+All decisions are `orchestrator.search.decide`; all effects are the executor's. A listener hears of an event only after
+it is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from lineage.events import (
+    EpochFinished,
+    Event,
+    JobAssigned,
+    JobFailed,
+    JobFinished,
+    Recorded,
+    RunStopped,
+    WeightsInherited,
+)
+from lineage.writer import EventWriter
+from orchestrator.executors import Executor
+from orchestrator.search.decide import plan
+from orchestrator.search.evolve import evolve, is_current
+from orchestrator.search.state import SearchState
+
+Listener = Callable[[Recorded], None]
+
+_log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """Drives one run from `state` until it is over or `stop` is set; then `state` is the last state."""
+
+    def __init__(
+        self, state: SearchState, writer: EventWriter, executor: Executor, now: Callable[[], datetime]
+    ) -> None:
+        self.state = state
+        self.stop = asyncio.Event()
+        self.listeners: list[Listener] = []
+        self._writer = writer
+        self._executor = executor
+        self._now = now
+
+    async def run(self, first: Sequence[Event]) -> SearchState:
+        """Record `first` (the run's start or resumption), then search. Workers are ended whatever happens."""
+        try:
+            await self._record(first)
+            await self._executor.start()
+            while not self.state.is_over:
+                intents = plan(self.state)
+                await self._record(intents)
+                for event in intents:
+                    if isinstance(event, JobAssigned):
+                        self._executor.assign(self.state, event)
+                if self.state.is_over:
+                    break
+                reports = await self._reports()
+                if reports is None:
+                    await self._record([RunStopped(reason="interrupted")])
+                    break
+                await self._record([report for report in reports if self._is_news(report)])
+        finally:
+            await self._executor.close()
+        return self.state
+
+    async def _reports(self) -> list[Event] | None:
+        """Reports, or None once the run is asked to stop."""
+        reports = asyncio.ensure_future(self._executor.reports())
+        stopped = asyncio.ensure_future(self.stop.wait())
+        try:
+            await asyncio.wait({reports, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return None if self.stop.is_set() else await reports
+        finally:
+            for task in (reports, stopped):
+                task.cancel()
+            await asyncio.gather(reports, stopped, return_exceptions=True)
+
+    def _is_news(self, report: Event) -> bool:
+        if isinstance(report, WeightsInherited | EpochFinished | JobFinished | JobFailed):
+            return is_current(self.state, report.job_id, report.attempt)
+        return True
+
+    async def _record(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        for recorded in await asyncio.wrap_future(self._writer.append(events, self._now())):
+            self.state = evolve(self.state, recorded.event)
+            for listener in self.listeners:
+                try:
+                    listener(recorded)
+                except Exception:  # whoever watches must not stop the search
+                    _log.exception("a listener failed on event %d", recorded.seq)

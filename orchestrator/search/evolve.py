@@ -1,0 +1,139 @@
+"""`evolve(state, event) -> state`: the fold. A report that is late, repeated or of an old attempt changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from lineage.architecture import Genotype
+from lineage.events import (
+    CandidateAbandoned,
+    CandidateProposed,
+    Event,
+    JobAssigned,
+    JobFailed,
+    JobFinished,
+    PhaseFinished,
+    PhaseStarted,
+    ReignitionAbandoned,
+    ReignitionProposed,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+    WorkerLost,
+    WorkerStarted,
+)
+from lineage.morphism import Blueprint
+from orchestrator.config import parse_config
+from orchestrator.search.state import Candidate, FinishedStep, Job, Reignition, SearchState
+
+
+def evolve(state: SearchState, event: Event) -> SearchState:
+    """State after `event`."""
+    match event:
+        case RunStarted():
+            config = parse_config(event.config, "the recorded configuration")
+            return SearchState(event.run_id, config, event.seed, event.window, "running")
+        case RunResumed():
+            return _resumed(state)
+        case RunStopped():
+            return replace(_resumed(state), status="stopped")
+        case RunFinished():
+            return replace(state, status=event.outcome)
+        case PhaseStarted():
+            return replace(state, current_step=event.step, items=())
+        case PhaseFinished():
+            finished = (*state.finished_steps, FinishedStep(event.step, event.best_candidate_id))
+            return replace(state, current_step=None, finished_steps=finished)
+        case CandidateProposed():
+            candidate = _candidate(event)
+            return _opened(
+                replace(state, candidates=state.candidates | {event.candidate_id: candidate}), event.candidate_id
+            )
+        case ReignitionProposed():
+            reignition = Reignition(event.reignition_id, event.step, event.candidate_id)
+            return _opened(
+                replace(state, reignitions=state.reignitions | {event.reignition_id: reignition}), event.reignition_id
+            )
+        case CandidateAbandoned():
+            return _closed(state, event.candidate_id, "abandoned")
+        case ReignitionAbandoned():
+            return _closed(state, event.reignition_id, "abandoned")
+        case WorkerStarted():
+            return replace(state, devices=state.devices | {event.device: None})
+        case WorkerLost():
+            return replace(state, devices={name: job for name, job in state.devices.items() if name != event.device})
+        case JobAssigned():
+            return _assigned(state, event)
+        case JobFinished() | JobFailed():
+            return _ended(state, event)
+    return state
+
+
+def is_current(state: SearchState, job_id: str, attempt: int) -> bool:
+    """Whether a report is of the attempt that runs now."""
+    job = state.jobs.get(job_id)
+    return job is not None and job.status == "running" and job.attempt == attempt
+
+
+def _resumed(state: SearchState) -> SearchState:
+    jobs = {
+        job_id: replace(job, status="interrupted", device=None) if job.status == "running" else job
+        for job_id, job in state.jobs.items()
+    }
+    return replace(state, status="running", devices={}, jobs=jobs)
+
+
+def _candidate(event: CandidateProposed) -> Candidate:
+    return Candidate(
+        event.candidate_id,
+        event.step,
+        event.phase,
+        Blueprint(Genotype.parse(event.code), event.block_ids),
+        event.base_width,
+        event.ignition,
+        event.parent_id,
+        event.reignition_id,
+        event.params,
+        event.flops,
+    )
+
+
+def _opened(state: SearchState, subject_id: str) -> SearchState:
+    return replace(state, items=(*state.items, subject_id), open_subjects=(*state.open_subjects, subject_id))
+
+
+def _closed(state: SearchState, subject_id: str, outcome: Literal["done", "abandoned"]) -> SearchState:
+    open_subjects = tuple(other for other in state.open_subjects if other != subject_id)
+    if subject_id in state.candidates:
+        candidate = replace(state.candidates[subject_id], outcome=outcome)
+        return replace(state, open_subjects=open_subjects, candidates=state.candidates | {subject_id: candidate})
+    reignition = replace(state.reignitions[subject_id], outcome=outcome)
+    return replace(state, open_subjects=open_subjects, reignitions=state.reignitions | {subject_id: reignition})
+
+
+def _assigned(state: SearchState, event: JobAssigned) -> SearchState:
+    failures = state.jobs[event.job_id].failures if event.job_id in state.jobs else 0
+    job = Job(event.job_id, event.job_kind, event.subject_id, "running", event.attempt, failures, event.device)
+    return replace(state, jobs=state.jobs | {event.job_id: job}, devices=state.devices | {event.device: event.job_id})
+
+
+def _ended(state: SearchState, event: JobFinished | JobFailed) -> SearchState:
+    if not is_current(state, event.job_id, event.attempt):
+        return state
+    job = state.jobs[event.job_id]
+    assert job.device is not None
+    state = replace(state, devices=state.devices | {job.device: None})
+    if isinstance(event, JobFailed):
+        failed = replace(
+            job, status="failed", device=None, failures=job.failures + 1, fault=event.fault, message=event.message
+        )
+        return replace(state, jobs=state.jobs | {job.job_id: failed})
+    state = replace(state, jobs=state.jobs | {job.job_id: replace(job, status="finished", device=None)})
+    state = _closed(state, job.subject_id, "done")
+    if job.subject_id in state.candidates:
+        candidate = replace(state.candidates[job.subject_id], ap=event.ap or 0.0, checkpoint=event.checkpoint)
+        return replace(state, candidates=state.candidates | {job.subject_id: candidate})
+    reignition = replace(state.reignitions[job.subject_id], checkpoint=event.checkpoint)
+    return replace(state, reignitions=state.reignitions | {job.subject_id: reignition})

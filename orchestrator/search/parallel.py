@@ -1,0 +1,82 @@
+"""Parallel phase: sub-networks beside the stages of the serial winner (SP-NAS, CVPR 2020, section 3.3).
+
+Sampling is random: every candidate is the start network plus a few sub-networks, and the probability of adding one is
+inversely proportional to its FLOPs. So every candidate's parent is the start, and every birth preserves its function.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from lineage.cost import cost
+
+from lineage.architecture import Genotype
+from lineage.events import Event
+from lineage.morphism import Blueprint, Branch, apply
+from orchestrator.config import DEFAULT_START, SearchSpace
+from orchestrator.search.proposal import finished, generator, is_settled, next_id, proposed, start_of
+from orchestrator.search.state import Candidate, SearchState
+
+MAX_DRAWS = 500
+
+
+def propose(state: SearchState) -> Event | None:
+    """The next item of a parallel step, its end, or None while outcomes are awaited."""
+    number = len(state.items) + 1
+    start = start_of(state)
+    if start is None:
+        if number == 1:
+            return _hand_made(state)
+        start = state.candidates[state.items[0]]
+        if start.outcome == "pending":
+            return None
+        if start.outcome == "abandoned":
+            return finished(state, "its first network could not be trained")
+    if not is_settled(state, state.items[: max(0, number - state.window)]):
+        return None
+    if number > state.step.search.max_sample:
+        return _finish(state, f"{number - 1} candidates, as many as max_sample allows")
+    return _sample(state, start, generator(state, number))
+
+
+def _hand_made(state: SearchState) -> Event:
+    genotype = Genotype.parse(state.step.search_space.start or DEFAULT_START)
+    candidate_id = next_id(state, "p")
+    return proposed(state, candidate_id, Blueprint.seed(genotype, candidate_id), None)
+
+
+def _finish(state: SearchState, reason: str) -> Event | None:
+    return finished(state, reason) if is_settled(state, state.items) else None
+
+
+def _sample(state: SearchState, start: Candidate, rng: random.Random) -> Event | None:
+    space = state.step.search_space
+    known = {c.blueprint.genotype.code for c in state.candidates.values() if c.ignition == start.ignition}
+    candidate_id = next_id(state, "p")
+    weights = stage_weights(start.blueprint.genotype, start.base_width, space)
+    for _ in range(MAX_DRAWS):
+        blueprint, names = start.blueprint, []
+        for _ in range(rng.randint(1, len(weights))):
+            open_stages = [s for s, count in enumerate(blueprint.genotype.parallel) if count < space.max_branches]
+            if not open_stages:
+                break
+            branch = Branch(rng.choices(open_stages, [weights[stage] for stage in open_stages])[0])
+            blueprint = apply(blueprint, branch, candidate_id)
+            names.append(str(branch))
+        if names and blueprint.genotype.code not in known:
+            return proposed(state, candidate_id, blueprint, start, tuple(names), {start.candidate_id: 1.0})
+    return _finish(state, f"the space is exhausted: {MAX_DRAWS} draws gave no network that was not tried yet")
+
+
+def stage_weights(genotype: Genotype, base_width: int, space: SearchSpace) -> tuple[float, ...]:
+    """Weight of adding one more sub-network beside each stage: the inverse of the FLOPs it adds."""
+
+    def flops(counts: tuple[int, ...]) -> int:
+        return cost(replace(genotype, parallel=counts), base_width, space.image_size, space.neck_channels).flops
+
+    none = tuple(0 for _ in genotype.stages)
+    base = flops(none)
+    return tuple(
+        1 / (flops(tuple(int(index == stage) for index in range(len(none)))) - base) for stage in range(len(none))
+    )
