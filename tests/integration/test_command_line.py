@@ -1,0 +1,263 @@
+"""The command line as a user meets it: real processes, simulated training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
+EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
+DECISIONS = "SELECT candidate_id, arch, parent_id, ap, status FROM candidates ORDER BY candidate_id"
+
+Spnas = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def spnas(tmp_path: Path) -> Spnas:
+    """Run the command in an empty folder; without a terminal, as a script would."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [COMMAND, *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+        )
+
+    return run
+
+
+@pytest.fixture
+def finished(spnas: Spnas, tmp_path: Path) -> Path:
+    """A finished simulated run."""
+    done = spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "run")
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "run"
+
+
+def rows(spnas: Spnas, run: object, query: str) -> list[dict[str, Any]]:
+    done = spnas("sql", run, query, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    result: list[dict[str, Any]] = json.loads(done.stdout)
+    return result
+
+
+def test_every_output_of_a_simulated_run_says_so(spnas: Spnas, finished: Path):
+    again = spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "other")
+    assert "simulated" in again.stdout.splitlines()[0]
+    assert "Pareto front (simulated)" in again.stdout
+    assert "simulated" in spnas("status", finished).stdout.splitlines()[0]
+    assert json.loads(spnas("status", finished, "--json").stdout)["simulated"] is True
+    assert "simulated" in spnas("lineage", finished).stdout
+    with (finished / "pareto_front.csv").open() as file:
+        assert all(row["checkpoint"].startswith("simulated") for row in csv.DictReader(file))
+
+
+def test_a_run_leaves_the_files_that_were_promised(finished: Path):
+    with (finished / "total_list_s.csv").open() as file:
+        serial = list(csv.DictReader(file))
+    assert list(serial[0]) == ("arch worker_id pre_arch pre_worker_id t_start t_end t_eclapsed memory fps mAP".split())
+    assert len(serial) == 9
+    assert serial[0]["pre_arch"] == ""
+    with (finished / "total_list_p.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3
+    assert (finished / "config.yml").read_text() == (EXAMPLE / "sp_nas.yml").read_text()
+
+
+def test_equal_seeds_give_equal_searches(spnas: Spnas, finished: Path):
+    spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "again")
+    spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "seed2", "--set", "general.seed=2")
+    assert rows(spnas, "again", DECISIONS) == rows(spnas, finished, DECISIONS)
+    assert rows(spnas, "seed2", DECISIONS) != rows(spnas, finished, DECISIONS)
+
+
+def test_sql_prints_table_csv_and_json_and_refuses_to_write(spnas: Spnas, finished: Path):
+    query = "SELECT candidate_id, ap FROM leaderboard LIMIT 2"
+    assert "candidate_id" in spnas("sql", finished, query).stdout
+    assert spnas("sql", finished, query, "--format", "csv").stdout.splitlines()[0] == "candidate_id,ap"
+    assert [list(row) for row in rows(spnas, finished, query)] == [["candidate_id", "ap"]] * 2
+    for bad in (
+        "DELETE FROM events",
+        "SELEC 1",
+        "SELECT 1; SELECT 2",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "SELECT nothing",
+    ):
+        refused = spnas("sql", finished, bad)
+        assert (refused.returncode, refused.stdout) == (2, ""), bad
+        assert refused.stderr.startswith("error: ")
+        assert "Traceback" not in refused.stderr
+
+
+def test_lineage_shows_the_path_of_a_candidate_from_the_seed(spnas: Spnas, finished: Path):
+    shown = spnas("lineage", finished, "f-0001")
+    assert "s-0001" in shown.stdout
+    assert "full_train" in shown.stdout
+    path = json.loads(spnas("lineage", finished, "f-0001", "--json").stdout)["path"]
+    assert [path[0]["candidate_id"], path[-1]["candidate_id"]] == ["s-0001", "f-0001"]
+    missing = spnas("lineage", finished, "f-0002")
+    assert missing.returncode == 2
+    assert "f-0001" in missing.stderr
+
+
+def paced(folder: Path, *extra: str) -> subprocess.Popen[str]:
+    """A simulated run that takes some seconds."""
+    command = [
+        COMMAND,
+        "start",
+        str(EXAMPLE / "sp_nas.yml"),
+        "--simulate",
+        "--speed",
+        "300",
+        "--run-dir",
+        "run",
+        *extra,
+    ]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 30) -> None:
+    limit = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_live_run_can_be_looked_at_and_is_refused_to_a_second_process(spnas: Spnas, tmp_path: Path):
+    live = paced(tmp_path)
+    try:
+        wait_for((tmp_path / "run" / "lineage.duckdb").exists)
+        wait_for(lambda: spnas("status", "run").returncode == 0)
+        assert json.loads(spnas("status", "run", "--json").stdout)["process"] == live.pid
+        for refused in (
+            spnas("resume", "run"),
+            spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "run"),
+        ):
+            assert refused.returncode == 2
+            assert "Traceback" not in refused.stderr
+        assert f"process {live.pid}" in spnas("resume", "run").stderr
+    finally:
+        live.kill()
+        live.communicate()
+
+
+def test_killed_at_any_time_and_resumed_a_run_ends_as_it_would_have(spnas: Spnas, finished: Path, tmp_path: Path):
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    live = paced(folder)
+    for _ in range(4):
+        time.sleep(0.7)
+        live.kill()
+        live.communicate()
+        if (folder / "run" / "lineage.duckdb").exists():
+            assert json.loads(spnas("status", folder / "run", "--json").stdout)["status"] in ("crashed", "completed")
+            command = [COMMAND, "resume", str(folder / "run")]
+            live = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out, err = live.communicate(timeout=60)
+    assert live.returncode == 0, err
+    assert "Pareto front" in out
+    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
+
+
+def test_an_interrupt_says_how_to_go_on(spnas: Spnas, finished: Path, tmp_path: Path):
+    folder = tmp_path / "interrupted"
+    folder.mkdir()
+    live = paced(folder)
+    wait_for((folder / "run" / "lineage.duckdb").exists)
+    time.sleep(0.5)
+    live.send_signal(signal.SIGINT)
+    out, err = live.communicate(timeout=30)
+    assert live.returncode == 130, err
+    assert "spnas-orch resume" in out
+    assert "stopped" in spnas("status", folder / "run").stdout
+    assert spnas("resume", folder / "run").returncode == 0
+    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
+
+
+def test_resuming_a_finished_run_changes_nothing(spnas: Spnas, finished: Path):
+    before = rows(spnas, finished, "SELECT count(*) AS n FROM events")
+    assert spnas("resume", finished).returncode == 0
+    assert rows(spnas, finished, "SELECT count(*) AS n FROM events") == before
+
+
+def test_init_writes_an_example_that_can_be_started(spnas: Spnas, tmp_path: Path):
+    assert spnas("init", "mine").returncode == 0
+    assert spnas("start", "mine/sp_nas.yml", "--simulate").returncode == 0
+    assert (tmp_path / "runs" / "sp_nas-1").is_dir()
+    again = spnas("init", "mine")
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+    assert "did you mean 'digits'?" in spnas("init", "x", "--example", "digit").stderr
+
+
+def changed(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    raw = yaml.safe_load((EXAMPLE / "sp_nas.yml").read_text())
+    change(raw)
+    path = folder / "changed.yml"
+    path.write_text(yaml.safe_dump(raw))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("start", "none.yml"), "No such file"),
+        (
+            ("start", "EXAMPLE", "--set", "serial.search_algoritm.max_sample=3", "--simulate"),
+            "did you mean 'search_algorithm'?",
+        ),
+        (("start", "EXAMPLE", "--set", "general.seed=many", "--simulate"), "general.seed"),
+        (("start", "EXAMPLE", "--set", "serial.search_space.start=q_1_0", "--simulate"), "no genotype code"),
+        (("start", "EXAMPLE", "--simulate", "--run-dir", "/proc/here"), "not a folder this user can write to"),
+        (("start", "EXAMPLE", "--simulate", "--run-dir", "full"), "exists already"),
+        (("start", "EXAMPLE", "--speed", "2"), "--simulate"),
+        (("start", "EXAMPLE", "--nonsense"), "--nonsense"),
+        (("start", "notemplate.yml"), "does not exist"),
+        (("start", "badtemplate.yml"), "template.py"),
+        (("check", "badtemplate.yml"), "template.py"),
+        (("resume", "none"), "no run 'none'"),
+        (("status", "none"), "no run 'none'"),
+        (("watch", "full"), "no run 'full'"),
+    ],
+)
+def test_a_mistake_gets_one_message_exit_code_2_and_leaves_nothing(
+    spnas: Spnas, tmp_path: Path, arguments: tuple[str, ...], expected: str
+):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    (tmp_path / "template.py").write_text("model = dict(\n")
+    text = (EXAMPLE / "sp_nas.yml").read_text()
+    (tmp_path / "notemplate.yml").write_text(text)
+    (tmp_path / "badtemplate.yml").write_text(text.replace("faster_rcnn_r50_fpn_1x.py", "template.py"))
+    before = sorted(tmp_path.rglob("*"))
+    done = spnas(*(str(EXAMPLE / "sp_nas.yml") if word == "EXAMPLE" else word for word in arguments))
+    assert done.returncode == 2, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_help_and_simulation_never_import_torch(tmp_path: Path):
+    for arguments in (
+        ["--help"],
+        ["start", str(EXAMPLE / "sp_nas.yml"), "--simulate", "--run-dir", str(tmp_path / "r")],
+    ):
+        program = (
+            "import sys; from orchestrator import cli\n"
+            f"sys.argv = ['spnas-orch', *{arguments!r}]\n"
+            "try: cli.main()\n"
+            "finally: print(sorted(m for m in ('torch', 'mmdet', 'mmengine', 'textual') if m in sys.modules))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ, timeout=60
+        )
+        assert done.stdout.splitlines()[-1] == "[]", done.stderr

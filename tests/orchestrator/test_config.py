@@ -1,0 +1,144 @@
+"""What a configuration may hold, and what the user is told where it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.config import load_config, parse_config
+from orchestrator.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"
+
+VEGA = """
+general: {worker: {devices_per_job: 1}}
+pipeline: [nas1, nas2, fullytrain]
+nas1:
+  pipe_step: {type: SpNasPipeStep}
+  search_algorithm:
+    type: SpNas
+    codec: SpNasCodec
+    total_list: 'total_list_s.csv'
+    sample_level: 'serial'
+    max_sample: 10
+    max_optimal: 5
+    serial_settings: {num_mutate: 3, addstage_ratio: 0.05, expend_ratio: 0.3, max_stages: 6, regnition: False}
+    regnition: False
+  search_space: {type: SearchSpace}
+  trainer: {type: Trainer, callbacks: SpNasTrainerCallback, lazy_built: True, config_template_file: ./t.py, epoch: 1}
+nas2:
+  pipe_step: {type: SpNasPipeStep}
+  search_algorithm:
+    total_list: 'total_list_p.csv'
+    sample_level: 'parallel'
+    serial_settings:
+    last_search_result: 'total_list_s.csv'
+  trainer: {type: Trainer, config_template_file: ./t.py}
+fullytrain:
+  pipe_step: {type: FullyTrainPipeStep}
+  trainer:
+    type: SpNasTrainer
+    gpus: 8
+    model_desc_file: "{local_base_path}/output/total_list_p.csv"
+    config_template: ./t.py
+    regnition: False
+    epoch: 12
+    debug: False
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "c.yml"
+    path.write_text(text)
+    return path
+
+
+def test_the_shape_of_vegas_files_is_taken_with_its_misspellings_and_empty_sections(tmp_path: Path):
+    config = load_config(write(tmp_path, VEGA))
+    assert [config.steps[name].phase for name in config.pipeline] == ["serial", "parallel", "fullytrain"]
+    assert config.steps["nas1"].search.serial_settings.expand_ratio == 0.3
+    assert config.steps["nas2"].search.serial_settings.num_mutate == 3
+    assert config.steps["fullytrain"].trainer.model_desc_file == f"{tmp_path}/output/total_list_p.csv"
+
+
+def test_a_configuration_survives_the_event_log(tmp_path: Path):
+    config = load_config(write(tmp_path, VEGA))
+    assert parse_config(config.to_mapping(), "log") == config
+
+
+def test_overrides_reach_every_key():
+    config = load_config(EXAMPLE, ["serial.search_algorithm.max_sample=20", "general.seed=9"])
+    assert config.steps["serial"].search.max_sample == 20
+    assert config.general.seed == 9
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "max_sample: 10",
+            "max_smaple: 10",
+            "unknown key 'nas1.search_algorithm.max_smaple'; did you mean 'max_sample'?",
+        ),
+        ("expend_ratio", "expnd_ratio", "did you mean 'expend_ratio'?"),
+        ("max_sample: 10", "max_sample: ten", "nas1.search_algorithm.max_sample"),
+        ("max_sample: 10", "max_sample: 0", "greater than or equal to 1 (found 0)"),
+        ("devices_per_job: 1", "devices_per_job: 8", "general.worker.devices_per_job"),
+        (
+            "pipeline: [nas1",
+            "pipeline: [nas11",
+            "pipeline names 'nas11' but there is no such section; did you mean 'nas1'?",
+        ),
+        ("general:", "generel:", "unknown key 'generel'; did you mean 'general'?"),
+        ("pipeline:", "pipelin:", "did you mean 'pipeline'?"),
+        ("config_template_file: ./t.py, epoch: 1", "epoch: 1", "config_template_file: this key is missing"),
+        ("config_template: ./t.py", "config_template: ./other.py", "different templates"),
+        ("addstage_ratio: 0.05", "addstage_ratio: 0.9", "must not exceed 1"),
+        ("'total_list_s.csv'\n    sample", "'../x.csv'\n    sample", "bare file name"),
+        ("last_search_result: 'total_list_s.csv'", "last_search_result: 'old.csv'", "other records can't be read yet"),
+        ("gpus: 8", "model_desc: r_11_0-0", "2 parallel digits"),
+        ("{type: SearchSpace}", "{start: b_13-1_0-0}", "no genotype code"),
+        ("regnition: False\n    epoch", "regnition: True\n    epoch", "not supported yet"),
+    ],
+)
+def test_what_can_not_be_used_is_named(tmp_path: Path, old: str, new: str, expected: str):
+    assert old in VEGA
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, VEGA.replace(old, new, 1)))
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: [1", "no valid YAML"),
+        ("just words", "expected a mapping"),
+        ("", "expected a mapping"),
+        ("a: !!python/object/apply:os.system ['true']", "no valid YAML"),
+        ("[" * 5000, "no valid YAML"),
+        ("pipeline: 3", "pipeline"),
+        ("pipeline: [[1]]", "pipeline"),
+        ("pipeline: []", "pipeline"),
+    ],
+)
+def test_what_is_no_configuration_is_answered_with_one_error(tmp_path: Path, text: str, expected: str):
+    with pytest.raises(ConfigError, match=expected):
+        load_config(write(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"can't read the configuration .*none.yml: No such file"):
+        load_config(tmp_path / "none.yml")
+
+
+@pytest.mark.parametrize("override", ["novalue", "=3", "general.seed.deep=3", "general.sed=3", "general.seed=[1"])
+def test_an_override_that_fits_nowhere_is_refused(override: str):
+    with pytest.raises(ConfigError):
+        load_config(EXAMPLE, [override])
+
+
+def test_the_example_is_safe_yaml_with_every_step_the_demo_promises():
+    raw = yaml.safe_load(EXAMPLE.read_text())
+    assert raw["pipeline"] == ["serial", "parallel", "fullytrain"]
