@@ -6,6 +6,7 @@ the disk and renamed. Never pickle. This module must not know what the tensors a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -52,7 +53,8 @@ def save(folder: Path, state: Mapping[str, Tensor], network: NetworkRef, kind: s
         partial.replace(path(folder, sha256))
         _sync_folder(folder)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise CheckpointError(
             f"writing a checkpoint of {network.candidate_id} to {folder}: {error}; check space and permissions there"
         ) from error
