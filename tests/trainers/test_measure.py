@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from lineage import cost as prediction
+from lineage.architecture import Genotype
 from trainers import measure
 from trainers.backbone import SpNet
 from trainers.neck import SpFPN
@@ -39,6 +41,16 @@ def test_a_backbone_can_be_measured_alone_and_a_branch_costs():
     parallel = measure.cost(SpNet("b_11-21_1-0", base_width=8), (64, 64))
     assert parallel.flops > plain.flops
     assert parallel.params > plain.params
+
+
+@pytest.mark.parametrize("code", ["b_11-21-2_0-0-0", "r_12-1-21_2-1-1", "x(4x16d)_1-211-1-2_1-0-2-0"])
+def test_the_cost_predicted_without_torch_is_the_measured_one(code):
+    detector = Detector(code)
+    measured = measure.cost(detector, (96, 72))
+    predicted = prediction.cost(Genotype.parse(code), 8, (96, 72), neck_channels=8)
+    shares = sum(name.endswith(".mix") for name, _ in detector.named_parameters())  # scalars, too few to predict
+    assert predicted.flops == measured.flops
+    assert measured.params - shares <= predicted.params <= measured.params
 
 
 def test_measuring_leaves_modes_statistics_and_gradients_alone():
