@@ -1,77 +1,101 @@
-"""Analytic cost of a genotype, without torch: parameters, FLOPs and activation memory of backbone and neck.
+"""What a backbone and its pyramid neck cost, counted from the genotype alone: parameters, FLOPs, activations.
 
-FLOPs are multiply-adds of convolutions, for one image. Feature maps of odd size round up, as convolutions with padding do.
+FLOPs are multiply-adds of convolutions, as the SP-NAS paper counts them; norms, activations and pooling are left out.
+Must not know torch; the networks counted are `trainers.backbone` and `trainers.neck`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lineage.architecture import BlockShape, Genotype
 
-FLOAT_BYTES = 4
+_FLOAT_BYTES = 4
 
-
-@dataclass(slots=True)
-class _Tally:
-    params: int = 0
-    flops: int = 0
-    activations: int = field(default=0)
-
-    def conv(
-        self, ins: int, outs: int, kernel: int, size: tuple[int, int], groups: int = 1, bias: bool = False
-    ) -> None:
-        weights = ins // groups * outs * kernel**2
-        self.params += weights + (outs if bias else 0)
-        self.flops += weights * size[0] * size[1]
-        self.activations += outs * size[0] * size[1]
-
-    def conv_norm(self, ins: int, outs: int, kernel: int, size: tuple[int, int], groups: int = 1) -> None:
-        self.conv(ins, outs, kernel, size, groups)
-        self.params += 2 * outs
-        self.activations += outs * size[0] * size[1]
-
-    def block(self, genotype: Genotype, shape: BlockShape, size: tuple[int, int]) -> None:
-        """A residual block whose input has `size` (height, width)."""
-        out = _halved(size) if shape.stride == 2 else size
-        if genotype.block.kind == "b":
-            self.conv_norm(shape.in_channels, shape.inner_channels, 3, out)
-            self.conv_norm(shape.inner_channels, shape.out_channels, 3, out)
-        else:
-            self.conv_norm(shape.in_channels, shape.inner_channels, 1, size)
-            self.conv_norm(shape.inner_channels, shape.inner_channels, 3, out, genotype.block.groups)
-            self.conv_norm(shape.inner_channels, shape.out_channels, 1, out)
-        if shape.has_projection:
-            self.conv_norm(shape.in_channels, shape.out_channels, 1, out)
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Parameters, multiply-adds an image, and bytes of float32 activations an image keeps for the backward pass."""
+    """Cost of a network for one image. `activation_bytes` counts every convolution's output once, in float32."""
 
-    params: int
-    flops: int
-    activation_bytes: int
+    params: int = 0
+    flops: int = 0
+    activation_bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.params + other.params, self.flops + other.flops, self.activation_bytes + other.activation_bytes
+        )
 
 
-def cost(genotype: Genotype, base_width: int, image_size: tuple[int, int], neck_channels: int = 256) -> Cost:
-    """Cost of backbone and neck at `image_size` (height, width)."""
-    tally = _Tally()
+def cost(genotype: Genotype, base_width: int, image_size: Size, neck_channels: int = 256) -> Cost:
+    """Cost of backbone and neck for one image of `image_size` (height, width) in pixels."""
+    return backbone_cost(genotype, base_width, image_size) + neck_cost(genotype, base_width, image_size, neck_channels)
+
+
+def backbone_cost(genotype: Genotype, base_width: int, image_size: Size) -> Cost:
+    """Cost of stem, stages and parallel branches."""
     size = _halved(image_size)
-    tally.conv_norm(3, base_width, 7, size)
-    size = _halved(size)
-    for stage, blocks in enumerate(genotype.shapes(base_width)):
-        source, ins = size, blocks[0].in_channels
-        size = _halved(source) if stage else source
-        for _ in range(1 + genotype.parallel[stage]):
-            for position, shape in enumerate(blocks):
-                tally.block(genotype, shape, size if position else source)
-        for _ in range(genotype.parallel[stage]):
-            tally.conv_norm(blocks[-1].out_channels, ins, 1, size)
-        tally.conv(blocks[-1].out_channels, neck_channels, 1, size, bias=True)
-        tally.conv(neck_channels, neck_channels, 3, size, bias=True)
-    return Cost(tally.params, tally.flops, tally.activations * FLOAT_BYTES)
+    total = _convolution(3, base_width, 7, size)
+    stages = genotype.shapes(base_width)
+    for index, output_size in enumerate(stage_sizes(genotype, image_size)):
+        total += stage_cost(genotype, base_width, index, image_size)
+        fuse = _convolution(stages[index][-1].out_channels, stages[index][0].in_channels, 1, output_size)
+        for _ in range(genotype.parallel[index]):
+            total += stage_cost(genotype, base_width, index, image_size) + fuse
+    return total
 
 
-def _halved(size: tuple[int, int]) -> tuple[int, int]:
+def stage_cost(genotype: Genotype, base_width: int, stage: int, image_size: Size) -> Cost:
+    """Cost of the blocks of one stage, run once."""
+    sizes = (_halved(_halved(image_size)), *stage_sizes(genotype, image_size))
+    size, total = sizes[stage], Cost()
+    for shape in genotype.shapes(base_width)[stage]:
+        total += _block(genotype, shape, size)
+        size = sizes[stage + 1]
+    return total
+
+
+def neck_cost(genotype: Genotype, base_width: int, image_size: Size, channels: int) -> Cost:
+    """Cost of a feature pyramid: a 1x1 and a 3x3 convolution with bias for each stage; the level on top is pooled."""
+    total = Cost()
+    for inputs, size in zip(genotype.stage_channels(base_width), stage_sizes(genotype, image_size), strict=True):
+        total += _convolution(inputs, channels, 1, size, norm=False) + Cost(params=channels)
+        total += _convolution(channels, channels, 3, size, norm=False) + Cost(params=channels)
+    return total
+
+
+def stage_sizes(genotype: Genotype, image_size: Size) -> tuple[Size, ...]:
+    """(height, width) of each stage's output; odd sizes are rounded up."""
+    sizes = [_halved(_halved(image_size))]
+    while len(sizes) < len(genotype.stages):
+        sizes.append(_halved(sizes[-1]))
+    return tuple(sizes)
+
+
+def _block(genotype: Genotype, shape: BlockShape, size: Size) -> Cost:
+    output_size = _halved(size) if shape.stride == 2 else size
+    inputs, inner, outputs = shape.in_channels, shape.inner_channels, shape.out_channels
+    if genotype.block.kind == "b":
+        total = _convolution(inputs, inner, 3, output_size) + _convolution(inner, outputs, 3, output_size)
+    else:
+        total = (
+            _convolution(inputs, inner, 1, size)
+            + _convolution(inner, inner, 3, output_size, groups=genotype.block.groups)
+            + _convolution(inner, outputs, 1, output_size)
+        )
+    if shape.has_projection:
+        total += _convolution(inputs, outputs, 1, output_size)
+    return total
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, size: Size, groups: int = 1, norm: bool = True) -> Cost:
+    weights = inputs // groups * outputs * kernel * kernel
+    pixels = size[0] * size[1]
+    norm_params = 2 * outputs if norm else 0
+    return Cost(weights + norm_params, weights * pixels, outputs * pixels * _FLOAT_BYTES)
+
+
+def _halved(size: Size) -> Size:
     return (size[0] + 1) // 2, (size[1] + 1) // 2

@@ -1,7 +1,8 @@
-"""Errors of the event store, in one tree.
+"""Errors of this package, in one tree.
 
     LineageError
     ├── GenotypeError         a code or a change of it that is no network (lineage.architecture)
+    ├── UnknownCandidate      a run has no candidate of that id
     └── StoreError            the event store can't do what it was asked to
         ├── StoreNotFound     there is no store at that path
         ├── StoreExists       a store would overwrite a file
@@ -9,7 +10,7 @@
         ├── StoreTooNew       the store was made by a later version of this program
         └── QueryError        a query is not a single SELECT, or the database refused it
 
-Driver errors become these in `lineage.store` and nowhere else.
+Driver errors become these in `lineage.database` and nowhere else.
 """
 
 from __future__ import annotations
@@ -39,3 +40,7 @@ class StoreTooNew(StoreError):
 
 class QueryError(StoreError):
     """A query is not a single SELECT, or the database refused it."""
+
+
+class UnknownCandidate(LineageError):
+    """A run has no candidate of that id."""
