@@ -26,7 +26,7 @@ from trainers.errors import TemplateError, TrainerError
 from trainers.inheritance import inherit
 from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
 from trainers.runner import Emit, Progress, quiet_mmengine, train
-from trainers.template import adapt, describe, load_template
+from trainers.template import adapt, describe
 
 PROBE_IMAGES = 4
 PROBE_CODE = "b_1-1-1-1_0-0-0-0"
@@ -37,18 +37,18 @@ log = logging.getLogger(__name__)
 class DetectionTrainer:
     """What all jobs of a worker share: the template, its data sets, and the registered modules of mmdet."""
 
-    def __init__(self, setup: WorkerSetup, device: torch.device) -> None:
-        """Open the template and its data; relative paths in it are read from the current folder.
+    def __init__(self, setup: WorkerSetup, template: Config, device: torch.device) -> None:
+        """Open the data of a checked template; relative paths in it are read from the current folder.
 
         Raises:
-            TemplateError: the template can't be loaded, or no detector can be built from it.
+            TemplateError: no detector can be built from the template.
             DataError: its data can't be opened.
         """
         self._setup, self._device = setup, device
         mmcv_ops.install()
         register_all_modules(init_default_scope=True)
         quiet_mmengine()
-        self.template = load_template(setup.template)
+        self.template = template
         if "custom_imports" in self.template:
             import_modules_from_strings(**self.template.custom_imports)
         self.data = DetectionData(self.template)

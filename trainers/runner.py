@@ -27,7 +27,7 @@ from trainers.protocol import DetectionJob
 
 Emit = Callable[[Event], None]
 
-MMENGINE_LOG = "trainers"  # name of the only mmengine logger of this process
+MMENGINE = "trainers"  # name of the one logger, and the one visualizer, that mmengine and mmdet use in this process
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +75,16 @@ class Progress(Hook):
 
 
 def quiet_mmengine() -> None:
-    """Make one logger the current one of mmengine and mmdet in this process, for errors only."""
-    MMLogger.get_instance(MMENGINE_LOG, log_level="ERROR")
+    """Let mmengine and mmdet log errors only, and draw nothing."""
+    MMLogger.get_instance(MMENGINE, log_level="ERROR")
+    if not Visualizer.check_instance_created(MMENGINE):
+        Visualizer.get_instance(MMENGINE, vis_backends=[])
 
 
 def train(detector: nn.Module, config: Config, data: DetectionData, job: DetectionJob, progress: Progress) -> Runner:
     """Train `detector`, with the weights and on the device it has, as an adapted template says; evaluate every epoch.
+
+    Call `quiet_mmengine` first, once a process.
 
     Returns:
         The Runner, whose `optim_wrapper` can take further steps.
@@ -103,7 +107,7 @@ def train(detector: nn.Module, config: Config, data: DetectionData, job: Detecti
             default_hooks={"timer": None, "logger": None, "checkpoint": None},
             custom_hooks=[*(config.get("custom_hooks") or ()), progress],
             env_cfg=config.get("env_cfg") or {},
-            visualizer=Visualizer.get_instance(MMENGINE_LOG, vis_backends=[]),
+            visualizer=Visualizer.get_instance(MMENGINE),
             default_scope=None,
             randomness={"seed": job.seed},
             experiment_name=f"{job.job_id}-{job.attempt}-{time.monotonic_ns()}",
@@ -135,4 +139,4 @@ class _Runner(Runner):
         return model
 
     def build_logger(self, *_args: object, **_kwargs: object) -> MMLogger:
-        return MMLogger.get_instance(MMENGINE_LOG)
+        return MMLogger.get_instance(MMENGINE)

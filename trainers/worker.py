@@ -36,13 +36,14 @@ from pydantic import ValidationError
 from lineage.events import Event, Fault, JobFailed, WorkerStarted, to_json
 from trainers.errors import DataError, NonFiniteError, TemplateError, TrainerError
 from trainers.protocol import JOB, DetectionJob, Job, WorkerSetup
+from trainers.template import load_template
 
 if TYPE_CHECKING:  # imported in earnest only once the input is watched: torch and mmdet take seconds
     import torch
 
     from trainers.detection import DetectionTrainer
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("trainers.worker")
 
 
 class Output:
@@ -162,6 +163,8 @@ def _job(line: bytes, output: Output) -> Job:
 
 
 def _open(setup: WorkerSetup) -> tuple[torch.device, DetectionTrainer, WorkerStarted]:
+    template = load_template(setup.template)  # what is wrong with it is told before torch and mmdet are imported
+
     import torch
 
     from trainers.detection import DetectionTrainer
@@ -175,7 +178,7 @@ def _open(setup: WorkerSetup) -> tuple[torch.device, DetectionTrainer, WorkerSta
         device = torch.device("cpu")
         torch.set_num_threads(1)
         name, memory_bytes = _cpu_name(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    trainer = DetectionTrainer(setup, device)
+    trainer = DetectionTrainer(setup, template, device)
     return device, trainer, WorkerStarted(device=setup.device, name=name, memory_bytes=memory_bytes)
 
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +51,8 @@ class Size:
     crop_side: int = 48
 
 
-class _Split:
-    """The digits and photograph parts one split may use, and its own random numbers."""
+class Split:
+    """The digits and photograph parts that training or validation may use, and its own random numbers."""
 
     def __init__(self, train: bool) -> None:
         from sklearn.datasets import load_digits, load_sample_images  # a second, spared where the set is there already
@@ -99,10 +99,9 @@ def make(folder: Path, size: Size | None = None) -> bool:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: exists but holds no digits set; name a new folder, or remove this one")
     size = size or Size()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    building = folder.with_name(f".{folder.name}-{uuid4().hex}")
     try:
-        building.chmod(0o755)
+        building.mkdir(parents=True)
         for name, images, crops in (("train", size.train, size.train_crops), ("val", size.val, size.val_crops)):
             _detection(building / "detection", name, images, size.side)
             _classification(building / "classification" / name, name == "train", crops, size.crop_side)
@@ -117,7 +116,7 @@ def make(folder: Path, size: Size | None = None) -> bool:
 
 
 def _detection(folder: Path, name: str, count: int, side: int) -> None:
-    split, annotations = _Split(name == "train"), []
+    split, annotations = Split(name == "train"), []
     (folder / name).mkdir(parents=True)
     for image_id in range(1, count + 1):
         canvas, taken = split.background(side), []
@@ -142,7 +141,7 @@ def _detection(folder: Path, name: str, count: int, side: int) -> None:
 
 
 def _classification(folder: Path, train: bool, count: int, side: int) -> None:
-    split = _Split(train)
+    split = Split(train)
     for label in CLASSES:
         (folder / label).mkdir(parents=True)
     for index in range(min(count, len(split.ink))):
