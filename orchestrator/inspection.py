@@ -21,8 +21,9 @@ PHASES = """
     FROM phases LEFT JOIN candidates USING (step) GROUP BY ALL ORDER BY any_value(phases.started_at)
 """
 RUNNING = """
-    SELECT device, job_id, kind, candidate_id, attempt, max(epoch) AS epoch, last(loss ORDER BY epoch) AS loss
-    FROM jobs LEFT JOIN epochs USING (job_id) WHERE status = 'running' GROUP BY ALL ORDER BY device
+    SELECT device, jobs.job_id, kind, candidate_id, jobs.attempt, max(epoch) AS epoch, last(loss ORDER BY epoch) AS loss
+    FROM jobs LEFT JOIN epochs ON epochs.job_id = jobs.job_id AND epochs.attempt = jobs.attempt
+    WHERE status = 'running' GROUP BY ALL ORDER BY device
 """
 BEST = "SELECT candidate_id, arch, phase, ap, flops, params FROM leaderboard LIMIT 5"
 RUN = "SELECT run_id, simulated, status, reason, best_candidate_id, started_at, finished_at FROM run"
