@@ -4,31 +4,31 @@ from __future__ import annotations
 
 RUN = "FROM run"
 
-PHASES = "FROM phases ORDER BY started_at, step"
-
-COUNTS = """
+PHASES = """
 SELECT
-    step, phase, count(*) AS total,
-    count(*) FILTER (status = 'proposed') AS proposed,
-    count(*) FILTER (status = 'running') AS running,
-    count(*) FILTER (status = 'trained') AS trained,
-    count(*) FILTER (status = 'abandoned') AS abandoned
-FROM candidates
-GROUP BY step, phase
-ORDER BY min(proposed_at), step
+    phases.step, phases.phase, phases.status,
+    count(candidate_id) AS candidates,
+    count(candidate_id) FILTER (candidates.status = 'trained') AS trained,
+    count(candidate_id) FILTER (candidates.status = 'abandoned') AS abandoned,
+    max(ap) FILTER (candidates.status = 'trained') AS best_ap,
+    phases.reason
+FROM phases
+LEFT JOIN candidates USING (step)
+GROUP BY ALL
+ORDER BY min(phases.started_at), phases.step
 """
-"""Candidates of each step by status."""
+"""The pipeline's steps so far."""
 
-RUNNING_JOBS = """
+RUNNING = """
 SELECT
-    job_id, device, kind, candidate_id, reignition_id, arch, attempt, jobs.started_at,
+    device, job_id, kind, candidate_id, reignition_id, arch, attempt, jobs.started_at,
     max(epoch) AS epoch, max(epochs.epochs) AS epochs, arg_max(loss, epoch) AS loss
 FROM jobs
 LEFT JOIN candidates USING (candidate_id)
 LEFT JOIN epochs USING (job_id, attempt)
 WHERE jobs.status = 'running'
 GROUP BY ALL
-ORDER BY device
+ORDER BY device, job_id
 """
 """What each busy device does, with the last epoch it finished (NULL: none yet)."""
 
@@ -36,7 +36,7 @@ LEADERBOARD = "FROM leaderboard LIMIT ?"
 
 PARETO_FRONT = "FROM pareto_front"
 
-REIGNITIONS = "FROM reignitions ORDER BY proposed_at, reignition_id"
+FULLY_TRAINED = "SELECT candidate_id, checkpoint FROM leaderboard WHERE phase = 'fullytrain'"
 
 TOTAL_LIST = """
 SELECT
@@ -52,7 +52,7 @@ SELECT
     child.ap AS "mAP"
 FROM candidates AS child
 LEFT JOIN candidates AS parent ON parent.candidate_id = child.parent_id
-WHERE child.status = 'trained' AND child.phase = ?
-ORDER BY child.finished_at, child.candidate_id
+WHERE child.status = 'trained' AND child.step = ?
+ORDER BY child.candidate_id
 """
-"""Search record of a phase, in the columns of Vega's total_list_*.csv: seconds, MiB, images a second, AP from 0 to 1."""
+"""Search record of a step, in the columns of Vega's total_list_*.csv: seconds, MiB, images a second, AP from 0 to 1."""

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from lineage.snapshot import open_snapshot
 from orchestrator.config import RunConfig, load_config
-from orchestrator.display import LineDisplay, table
+from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.launch import Watchers, resume_run, start_run
 from orchestrator.preparation import check_template, make_data
 from orchestrator.run_folder import RunFolder, find_run, new_run
@@ -26,7 +26,7 @@ def start(
     config_path: Path, run_dir: Path | None, overrides: list[str], simulate: bool, speed: float | None, tui: bool
 ) -> int:
     """Run a search; the exit code."""
-    console = Console()
+    console = stdout_console()
     config = load_config(config_path, overrides)
     folder = new_run(run_dir, config_path.stem)
     workdir = config_path.resolve().parent
@@ -41,7 +41,7 @@ def start(
 
 def resume(run: str, tui: bool) -> int:
     """Go on with a run; the exit code."""
-    console = Console()
+    console = stdout_console()
     folder = find_run(run)
     with _Watching(console, folder, tui) as watching:
         state = resume_run(folder, watching.watchers)

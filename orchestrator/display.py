@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +12,8 @@ from rich.table import Table
 
 from lineage.events import CandidateAbandoned, JobFinished, PhaseFinished, PhaseStarted, Recorded, RunStarted
 from lineage.narration import Narrator
+
+UNBOUNDED_WIDTH = 2000
 
 
 class LineDisplay:
@@ -68,7 +72,7 @@ def _ends_a_candidate(recorded: Recorded) -> bool:
     return isinstance(event, CandidateAbandoned) or (isinstance(event, JobFinished) and event.accuracy is None)
 
 
-def table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
+def table(title: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> Table:
     """A rich table of query rows."""
     result = Table(title=title or None, title_justify="left")
     for position, column in enumerate(columns):
@@ -80,4 +84,11 @@ def table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> 
 
 
 def _text(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, list):
+        return " ".join(map(_text, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def stdout_console() -> Console:
+    """A console that fits its tables to the terminal; in a file or pipe they are as wide as they need to be."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED_WIDTH)

@@ -5,28 +5,29 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
+from lineage import queries
 from lineage.snapshot import open_snapshot
 from lineage.store import QueryResult
-from orchestrator.display import table
+from orchestrator.display import stdout_console, table
 from orchestrator.run_folder import find_run
 
-PHASES = """
-    SELECT phases.step, phases.phase, phases.status, count(candidate_id) AS candidates,
-        count(candidate_id) FILTER (candidates.status = 'trained') AS trained, max(ap) AS best_ap, phases.reason
-    FROM phases LEFT JOIN candidates USING (step) GROUP BY ALL ORDER BY any_value(phases.started_at)
-"""
-RUNNING = """
-    SELECT device, jobs.job_id, kind, candidate_id, jobs.attempt, max(epoch) AS epoch, last(loss ORDER BY epoch) AS loss
-    FROM jobs LEFT JOIN epochs ON epochs.job_id = jobs.job_id AND epochs.attempt = jobs.attempt
-    WHERE status = 'running' GROUP BY ALL ORDER BY device
-"""
-BEST = "SELECT candidate_id, arch, phase, ap, flops, params FROM leaderboard LIMIT 5"
-RUN = "SELECT run_id, simulated, status, reason, best_candidate_id, started_at, finished_at FROM run"
+if TYPE_CHECKING:
+    from lineage.graph import LineageGraph
+
+BEST_SHOWN = 5
+COLUMNS = {  # what `status` shows to people; --json has everything
+    "phases": ("step", "phase", "status", "best_candidate_id", "reason"),
+    "candidates": ("step", "total", "proposed", "running", "trained", "abandoned"),
+    "running": ("device", "job_id", "kind", "arch", "attempt", "epoch", "epochs", "loss"),
+    "reignitions": ("reignition_id", "candidate_id", "status", "candidates_since_best", "best_ap", "accuracy"),
+    "best": ("rank", "candidate_id", "arch", "phase", "ap", "ap50", "flops", "params", "latency_ms"),
+}
 
 
 def status(run: str, as_json: bool) -> None:
@@ -34,22 +35,29 @@ def status(run: str, as_json: bool) -> None:
     folder = find_run(run)
     owner = folder.owner()
     with open_snapshot(folder.database) as store:
-        facts: dict[str, Any] = _records(store.query(RUN))[0]
-        if facts["status"] == "running" and owner is None:
-            facts["status"] = "crashed"
-        facts["process"] = owner
-        parts = {name: store.query(query) for name, query in (("phases", PHASES), ("running", RUNNING), ("best", BEST))}
+        facts: dict[str, Any] = _records(store.query(queries.RUN))[0]
+        parts = {
+            "phases": store.query(queries.PHASES),
+            "candidates": store.query(queries.COUNTS),
+            "running": store.query(queries.RUNNING_JOBS),
+            "reignitions": store.query(queries.REIGNITIONS),
+            "best": store.query(queries.LEADERBOARD, [BEST_SHOWN]),
+        }
+    if facts["status"] == "running" and owner is None:
+        facts["status"] = "crashed"
+    facts["process"] = owner
     if facts["status"] != "running":
         parts["running"] = QueryResult(parts["running"].columns, [])
     if as_json:
         _print_json(facts | {name: _records(result) for name, result in parts.items()})
         return
-    console = Console(highlight=False)
+    console = stdout_console()
     simulated = ", simulated" if facts["simulated"] else ""
     console.print(f"run {facts['run_id']}: {_state(facts, str(folder.path))}{simulated}", soft_wrap=True, markup=False)
     for name, result in parts.items():
         if result.rows:
-            console.print(table(name, result.columns, result.rows))
+            narrow = [[record[column] for column in COLUMNS[name]] for record in _records(result)]
+            console.print(table(name, COLUMNS[name], narrow))
 
 
 def sql(run: str, query: str, output: str) -> None:
@@ -63,16 +71,64 @@ def sql(run: str, query: str, output: str) -> None:
         writer.writerow(result.columns)
         writer.writerows(result.rows)
     else:
-        Console(highlight=False).print(table("", result.columns, result.rows))
+        stdout_console().print(table("", result.columns, result.rows))
 
 
 def lineage(run: str, candidate: str | None, as_json: bool) -> None:
-    """Print the inheritance graph, or one candidate's path from the seed."""
+    """Print the inheritance graph, or one candidate's path from the seed and its descendants."""
     from lineage.graph import LineageGraph
 
     with open_snapshot(find_run(run).database) as store:
         graph = LineageGraph.from_store(store)
-    raise NotImplementedError(graph, candidate, as_json)
+        (run_id, simulated), *_ = store.query("SELECT run_id, simulated FROM run").rows
+    facts: dict[str, Any] = {"run_id": run_id, "simulated": simulated}
+    if candidate is None:
+        facts |= {"candidates": graph.candidates, "edges": graph.edges}
+        roots, shown = (
+            [row["candidate_id"] for row in graph.candidates if graph.edge(row["candidate_id"]) is None],
+            None,
+        )
+    else:
+        path = graph.path(candidate)
+        facts |= {
+            "path": [graph.candidate(one) | {"inherited": graph.edge(one)} for one in path],
+            "descendants": graph.descendants(candidate),
+            "diff": graph.diff(path[-2], candidate) if len(path) > 1 else None,
+        }
+        roots, shown = path[:1], {*path, *graph.descendants(candidate)}
+    if as_json:
+        _print_json(facts)
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"lineage of run {run_id}{' (simulated)' if simulated else ''}", markup=False)
+    for root in roots:
+        for line in _tree(graph, root, shown):
+            console.print(line, markup=False, style="bold" if candidate and candidate in line.split() else None)
+
+
+def _tree(graph: LineageGraph, root: str, shown: set[str] | None) -> Iterator[str]:
+    """Lines of the tree below `root`; iterative, since a lineage can be deeper than Python's stack."""
+    children: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        if shown is None or edge["child_id"] in shown:
+            children.setdefault(edge["parent_id"], []).append(edge["child_id"])
+    stack = [(root, "", "")]
+    while stack:
+        candidate, indent, branch = stack.pop()
+        yield indent + branch + _line(graph, candidate)
+        below = indent + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
+        family = children.get(candidate, [])
+        stack += [(child, below, "└─ " if child == family[-1] else "├─ ") for child in reversed(family)]
+
+
+def _line(graph: LineageGraph, candidate_id: str) -> str:
+    row, edge = graph.candidate(candidate_id), graph.edge(candidate_id)
+    ap = f"AP {row['ap']:.3f}" if row["ap"] is not None else row["status"]
+    if edge is None:
+        return f"{candidate_id} {row['arch']} {ap}"
+    kept = f", kept {edge['tensors_copied']}, new {edge['tensors_new']}" if edge["tensors_copied"] is not None else ""
+    residual = f", residual {edge['residual']:.2g}" if edge["residual"] is not None else ""
+    return f"{candidate_id} {row['arch']} {ap} by {' '.join(edge['morphisms'])}{kept}{residual}"
 
 
 def _state(facts: dict[str, Any], path: str) -> str:
