@@ -44,6 +44,8 @@ def backbone_cost(genotype: Genotype, base_width: int, image_size: Size) -> Cost
         fuse = _convolution(stages[index][-1].out_channels, stages[index][0].in_channels, 1, output_size)
         for _ in range(genotype.parallel[index]):
             total += stage_cost(genotype, base_width, index, image_size) + fuse
+        if index:  # each branch that runs the stage before too weighs its own output there with one scalar
+            total += Cost(params=min(genotype.parallel[index - 1], genotype.parallel[index]))
     return total
 
 

@@ -21,7 +21,7 @@ ORDER BY min(phases.started_at), phases.step
 
 RUNNING = """
 SELECT
-    device, job_id, kind, candidate_id, reignition_id, arch, attempt, jobs.started_at,
+    device, job_id, kind, candidate_id, jobs.reignition_id, arch, attempt, jobs.started_at,
     max(epoch) AS epoch, max(epochs.epochs) AS epochs, arg_max(loss, epoch) AS loss
 FROM jobs
 LEFT JOIN candidates USING (candidate_id)

@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
 BEST_SHOWN = 5
 COLUMNS = {  # what `status` shows to people; --json has everything
-    "phases": ("step", "phase", "status", "best_candidate_id", "reason"),
-    "candidates": ("step", "total", "proposed", "running", "trained", "abandoned"),
+    "phases": ("step", "phase", "status", "candidates", "trained", "abandoned", "best_ap", "reason"),
     "running": ("device", "job_id", "kind", "arch", "attempt", "epoch", "epochs", "loss"),
-    "reignitions": ("reignition_id", "candidate_id", "status", "candidates_since_best", "best_ap", "accuracy"),
     "best": ("rank", "candidate_id", "arch", "phase", "ap", "ap50", "flops", "params", "latency_ms"),
 }
 
@@ -38,9 +36,7 @@ def status(run: str, as_json: bool) -> None:
         facts: dict[str, Any] = _records(store.query(queries.RUN))[0]
         parts = {
             "phases": store.query(queries.PHASES),
-            "candidates": store.query(queries.COUNTS),
-            "running": store.query(queries.RUNNING_JOBS),
-            "reignitions": store.query(queries.REIGNITIONS),
+            "running": store.query(queries.RUNNING),
             "best": store.query(queries.LEADERBOARD, [BEST_SHOWN]),
         }
     if facts["status"] == "running" and owner is None:

@@ -17,8 +17,6 @@ from lineage.store import EventStore, QueryResult
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.state import SearchState
 
-MODELS = "SELECT candidate_id, checkpoint FROM candidates WHERE status = 'trained' AND phase = 'fullytrain'"
-
 
 def write_outputs(store: EventStore, folder: RunFolder, state: SearchState) -> None:
     """Write every output that the run has results for."""
@@ -30,7 +28,7 @@ def write_outputs(store: EventStore, folder: RunFolder, state: SearchState) -> N
             path = folder.path / (algorithm.total_list or default)
             _write_query(store.query(queries.TOTAL_LIST, [name]), path)
     _write_query(store.query(queries.PARETO_FRONT), folder.path / "pareto_front.csv")
-    for candidate_id, checkpoint in store.query(MODELS).rows:
+    for candidate_id, checkpoint in store.query(queries.FULLY_TRAINED).rows:
         _copy_model(folder.checkpoints / f"{checkpoint}.safetensors", folder.models / f"{candidate_id}.safetensors")
 
 

@@ -7,9 +7,8 @@ inversely proportional to its FLOPs. So every candidate's parent is the start, a
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
-from lineage.cost import cost
+from lineage.cost import stage_cost
 
 from lineage.architecture import Genotype
 from lineage.events import Event
@@ -70,13 +69,7 @@ def _sample(state: SearchState, start: Candidate, rng: random.Random) -> Event |
 
 
 def stage_weights(genotype: Genotype, base_width: int, space: SearchSpace) -> tuple[float, ...]:
-    """Weight of adding one more sub-network beside each stage: the inverse of the FLOPs it adds."""
-
-    def flops(counts: tuple[int, ...]) -> int:
-        return cost(replace(genotype, parallel=counts), base_width, space.image_size, space.neck_channels).flops
-
-    none = tuple(0 for _ in genotype.stages)
-    base = flops(none)
+    """Weight of adding one more sub-network beside each stage: the inverse of its FLOPs."""
     return tuple(
-        1 / (flops(tuple(int(index == stage) for index in range(len(none)))) - base) for stage in range(len(none))
+        1 / stage_cost(genotype, base_width, stage, space.image_size).flops for stage in range(len(genotype.stages))
     )
