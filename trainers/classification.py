@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import set_random_seed
 from torch import Tensor, nn
@@ -26,6 +25,7 @@ from torchvision.transforms import v2
 
 from lineage.events import EpochFinished, JobFinished
 from trainers import checkpoints
+from trainers.backbone import SpNet
 from trainers.errors import CheckpointError, DataError, NonFiniteError
 from trainers.protocol import ClassificationJob
 from trainers.runner import Emit
@@ -77,7 +77,7 @@ def _backbone(job: ClassificationJob, config: Config, folder: Path) -> nn.Module
     if network.checkpoint is None:
         raise CheckpointError(f"job {job.job_id}: {network.candidate_id} has no checkpoint to reignite")
     state, _ = checkpoints.load(folder, network.checkpoint)
-    backbone = MODELS.build(config)
+    backbone = SpNet(**{key: value for key, value in config.items() if key != "type"})
     try:
         backbone.load_state_dict(
             {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}

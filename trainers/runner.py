@@ -75,9 +75,9 @@ class Progress(Hook):
 
 
 def quiet_mmengine() -> None:
-    """Let mmengine and mmdet log errors only, and draw nothing."""
-    MMLogger.get_instance(MMENGINE, log_level="ERROR")
-    if not Visualizer.check_instance_created(MMENGINE):
+    """Let mmengine and mmdet log errors only, and draw nothing; asked again, change nothing."""
+    if not MMLogger.check_instance_created(MMENGINE):
+        MMLogger.get_instance(MMENGINE, log_level="ERROR")
         Visualizer.get_instance(MMENGINE, vis_backends=[])
 
 

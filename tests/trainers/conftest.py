@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from trainers import mmcv_ops
 from trainers.data import digits
 from trainers.protocol import NetworkRef, WorkerSetup
+
+mmcv_ops.install()  # so that test modules may import mmdet.models at their top
 
 SHIPPED = Path(__file__).parents[2] / "examples/digits/faster_rcnn_r50_fpn_1x.py"
 

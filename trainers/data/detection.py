@@ -46,14 +46,16 @@ def _open(section: Config, name: str) -> BaseDataset:
     try:
         dataset = DATASETS.build(section.dataset)
         dataset.full_init()
+        images = len(dataset)
     except Exception as error:
-        reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        raise DataError(f"{name}.dataset of the template can't be opened: {reason}") from error
-    if not len(dataset):
+        if "need at least one array" not in str(error):  # mmengine's answer to a list without entries
+            reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            raise DataError(f"{name}.dataset of the template can't be opened: {reason}") from error
+        images = 0
+    if not images:
         raise DataError(
-            f"{name}.dataset of the template holds no image with a box of its classes "
-            f"{', '.join(map(str, dataset.metainfo.get('classes', ())[:20]))}: compare them with the categories in "
-            f"{section.dataset.get('ann_file', 'its annotation file')}"
+            f"{name}.dataset of the template holds no image with a box of its classes: compare metainfo.classes with "
+            f"the categories in {section.dataset.get('ann_file', 'its annotations')}"
         )
     return dataset
 

@@ -1,0 +1,125 @@
+"""Reignition: a detector's backbone goes back to classification and comes out with the same tensors, retrained."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmengine.config import Config
+from PIL import Image
+
+from lineage.events import EpochFinished, Event, JobFinished
+from trainers import checkpoints, classification
+from trainers.backbone import SpNet
+from trainers.errors import CheckpointError, DataError, NonFiniteError
+from trainers.protocol import ClassificationJob, NetworkRef, WorkerSetup
+from trainers.template import load_template
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def template(setup: WorkerSetup) -> Config:
+    return load_template(setup.template)
+
+
+@pytest.fixture(scope="module")
+def network(setup: WorkerSetup, seed_network: NetworkRef) -> NetworkRef:
+    """A detector's checkpoint, as far as a reignition reads it."""
+    torch.manual_seed(0)
+    net = SpNet(seed_network.code, seed_network.base_width)
+    state = {f"backbone.{name}": tensor for name, tensor in net.state_dict().items()}
+    state["rpn_head.rpn_cls.bias"] = torch.zeros(3)
+    sha256 = checkpoints.save(setup.checkpoints, state, seed_network, "detector")
+    return seed_network.model_copy(update={"checkpoint": sha256})
+
+
+@pytest.fixture(scope="module")
+def images(workdir: Path) -> Path:
+    return workdir / "data/digits/classification"
+
+
+def run(
+    setup: WorkerSetup, template: Config, network: NetworkRef, data: Path, **changes: float
+) -> tuple[list[Event], JobFinished]:
+    events: list[Event] = []
+    settings = {"epochs": 2, "batch_size": 16, "learning_rate": 0.002, "seed": 0} | changes
+    job = ClassificationJob(job_id="r-0001", attempt=1, network=network, data=data, **settings)
+    return events, classification.run(job, template, setup.checkpoints, torch.device("cpu"), events.append)
+
+
+def test_every_epoch_is_reported_and_the_loss_falls(
+    setup: WorkerSetup, template: Config, network: NetworkRef, images: Path
+) -> None:
+    events, finished = run(setup, template, network, images, epochs=6)
+    assert [event.epoch for event in events if isinstance(event, EpochFinished)] == [1, 2, 3, 4, 5, 6]
+    assert events[-1].loss < events[0].loss
+    assert finished.accuracy == events[-1].ap
+    assert 0 <= finished.accuracy <= 1
+
+
+def test_its_checkpoint_is_the_backbone_alone_retrained(
+    setup: WorkerSetup, template: Config, network: NetworkRef, images: Path
+) -> None:
+    _, finished = run(setup, template, network, images)
+    state, described = checkpoints.load(setup.checkpoints, finished.checkpoint)
+    before, _ = checkpoints.load(setup.checkpoints, network.checkpoint)
+    assert (described.code, described.block_ids) == (network.code, network.block_ids)
+    assert {f"backbone.{name}" for name in state} == {name for name in before if name.startswith("backbone.")}
+    assert not torch.equal(state["conv1.weight"], before["backbone.conv1.weight"])
+
+
+def test_same_job_gives_the_same_weights(
+    setup: WorkerSetup, template: Config, network: NetworkRef, images: Path
+) -> None:
+    first, second, other = (run(setup, template, network, images, seed=seed)[1].checkpoint for seed in (3, 3, 4))
+    assert first == second != other
+
+
+@pytest.mark.parametrize("to_rgb", [True, False])
+def test_images_are_normalised_as_the_detector_normalises_them(images: Path, to_rgb: bool) -> None:
+    config = Config({"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4], "bgr_to_rgb": to_rgb})
+    path = next(images.glob("train/*/*.png"))
+    image = Image.open(path).convert("RGB")
+    red_last = classification.v2.functional.pil_to_tensor(image).flip(0)  # as mmcv reads files
+    expected = DetDataPreprocessor(**config.to_dict())({"inputs": [red_last]})["inputs"][0]
+    torch.testing.assert_close(classification._normalised(config)(image), expected)
+
+
+def test_missing_class_folders_are_the_users_to_mend(
+    setup: WorkerSetup, template: Config, network: NetworkRef, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"expected .*/train/<class>/\*"):
+        run(setup, template, network, tmp_path / "nowhere")
+
+
+def test_class_in_one_split_only_is_named(
+    setup: WorkerSetup, template: Config, network: NetworkRef, images: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(images, tmp_path / "odd")
+    shutil.rmtree(tmp_path / "odd/val/7")
+    with pytest.raises(DataError, match="only in one of them: 7"):
+        run(setup, template, network, tmp_path / "odd")
+
+
+def test_diverging_training_is_stopped(setup: WorkerSetup, template: Config, network: NetworkRef, images: Path) -> None:
+    with pytest.raises(NonFiniteError, match="epoch 1, iteration"):
+        run(setup, template, network, images, learning_rate=1e30)
+
+
+def test_checkpoint_of_another_network_is_refused(
+    setup: WorkerSetup, template: Config, network: NetworkRef, images: Path
+) -> None:
+    wider = network.model_copy(update={"base_width": 16})
+    with pytest.raises(CheckpointError, match="does not hold b_1-12-2-2"):
+        run(setup, template, wider, images)
+
+
+def test_network_without_weights_is_refused(
+    setup: WorkerSetup, template: Config, seed_network: NetworkRef, images: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="s-0001 has no checkpoint"):
+        run(setup, template, seed_network, images)
