@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import random
 
-from lineage.cost import stage_cost
-
 from lineage.architecture import Genotype
+from lineage.cost import stage_cost
 from lineage.events import Event
 from lineage.morphism import Blueprint, Branch, apply
 from orchestrator.config import DEFAULT_START, SearchSpace
