@@ -1,0 +1,143 @@
+"""A run's store can be looked at from another process at any moment, and survives the death of its owner."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from histories import NOON, proposed, run_started, tables
+
+from lineage.errors import StoreError, StoreLocked, StoreNotFound
+from lineage.snapshot import open_snapshot
+from lineage.store import EventStore
+
+WRITER = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from lineage.events import JobFailed, RunStarted
+from lineage.store import EventStore
+
+path, size = Path(sys.argv[1]), int(sys.argv[2])
+store = EventStore.create(path)
+while True:
+    events = [JobFailed(job_id="j", attempt=1, fault="bug", message="x" * size) for _ in range(5)]
+    recorded = store.append(events, datetime.now(UTC))
+    print(recorded[-1].seq, flush=True)
+"""
+
+
+@contextmanager
+def another_process_writing(path: Path, message_size: int) -> Iterator[tuple[subprocess.Popen[str], Callable[[], int]]]:
+    """A process that appends without end, and the last sequence number it had acknowledged."""
+    acknowledged = path.parent.with_suffix(".acknowledged")
+    with acknowledged.open("w") as output:
+        command = [sys.executable, "-c", WRITER, str(path), str(message_size)]
+        process = subprocess.Popen(command, stdout=output, text=True)
+
+    def last() -> int:
+        complete = acknowledged.read_text().split("\n")[:-1]
+        return int(complete[-1]) if complete else 0
+
+    try:
+        while last() == 0:
+            assert process.poll() is None
+        yield process, last
+    finally:
+        process.kill()
+        process.wait()
+
+
+def whole_log(store: EventStore) -> int:
+    """Number of events, which are numbered without a gap."""
+    ((count, last),) = store.query("SELECT count(*), coalesce(max(seq), 0) FROM events").rows
+    assert count == last
+    return int(count)
+
+
+def test_a_live_run_is_seen_with_everything_it_had_acknowledged(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    seen = [0]
+    with another_process_writing(folder / "lineage.duckdb", 30_000) as (process, last_acknowledged):
+        for _ in range(20):
+            acknowledged = last_acknowledged()
+            with open_snapshot(folder / "lineage.duckdb") as snapshot:
+                seen.append(whole_log(snapshot))
+            assert seen[-1] >= acknowledged
+            assert {file.name for file in folder.iterdir()} <= {"lineage.duckdb", "lineage.duckdb.wal"}
+        assert process.poll() is None
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 2
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_nothing_acknowledged_is_lost_when_the_owner_is_killed(tmp_path: Path, attempt: int) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    path = folder / "lineage.duckdb"
+    with another_process_writing(path, 10 if attempt % 2 else 100_000) as (process, last_acknowledged):
+        while last_acknowledged() < 40 * attempt:
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        acknowledged = last_acknowledged()
+    files = {file: file.read_bytes() for file in folder.iterdir()}
+    with open_snapshot(path) as snapshot:
+        assert whole_log(snapshot) >= acknowledged
+    assert {file: file.read_bytes() for file in folder.iterdir()} == files
+    with EventStore.open(path) as store:
+        found = whole_log(store)
+        assert found >= acknowledged
+        assert store.append([run_started()], NOON)[0].seq == found + 1
+
+
+def test_a_second_process_is_refused_while_a_run_is_live(tmp_path: Path) -> None:
+    with another_process_writing(tmp_path / "lineage.duckdb", 10):
+        for opening in (EventStore.open, EventStore.open_read_only):
+            with pytest.raises(StoreLocked, match="another process"):
+                opening(tmp_path / "lineage.duckdb")
+
+
+def test_a_write_ahead_log_torn_anywhere_still_opens(store: EventStore, tmp_path: Path) -> None:
+    for number in range(20):
+        store.append([proposed(f"s-{number}")], NOON)
+    log = Path(f"{store.path}.wal").read_bytes()
+    database = store.path.read_bytes()
+    found = []
+    for keep in range(len(log), len(log) // 2, -487):
+        (tmp_path / "torn.duckdb").write_bytes(database)
+        (tmp_path / "torn.duckdb.wal").write_bytes(log[:keep])
+        with open_snapshot(tmp_path / "torn.duckdb") as snapshot:
+            found.append(whole_log(snapshot))
+            assert snapshot.query("SELECT count(*) FROM candidates").rows == [(found[-1],)]
+    assert found[0] == 20
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < 20
+
+
+def test_a_finished_run_is_seen_as_it_ended_and_not_touched(store: EventStore) -> None:
+    store.append([run_started(), proposed("s-0")], NOON)
+    kept = tables(store)
+    store.close()
+    files = {file: file.read_bytes() for file in store.path.parent.iterdir()}
+    with open_snapshot(store.path) as snapshot:
+        assert tables(snapshot) == kept
+        copy = snapshot.path
+        with pytest.raises(StoreError):
+            snapshot.append([run_started()], NOON)
+    assert not copy.parent.exists()
+    assert {file: file.read_bytes() for file in store.path.parent.iterdir()} == files
+
+
+def test_the_owner_itself_is_told_to_use_its_store(store: EventStore) -> None:
+    with pytest.raises(StoreLocked, match="use that store"), open_snapshot(store.path):
+        pass
+
+
+def test_a_missing_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFound, match=r"lineage\.duckdb"), open_snapshot(tmp_path / "lineage.duckdb"):
+        pass

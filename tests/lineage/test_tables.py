@@ -1,0 +1,254 @@
+"""Given events, when appended, then rows: what users may rely on to find in the tables and views."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from histories import (
+    INTERRUPTIONS,
+    NOON,
+    assigned,
+    epoch,
+    failed,
+    finished,
+    histories,
+    inherited,
+    proposed,
+    reignition,
+    run_started,
+    tables,
+    trained,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lineage import events as ev
+from lineage.store import EventStore
+
+
+def row(store: EventStore, table: str, key: str) -> dict[str, Any]:
+    """The row whose first column is `key`."""
+    result = store.query(f"FROM {table}")
+    (found,) = [values for values in result.rows if values[0] == key]
+    return dict(zip(result.columns, found, strict=True))
+
+
+def some(store: EventStore, table: str, key: str, *columns: str) -> tuple[Any, ...]:
+    values = row(store, table, key)
+    return tuple(values[column] for column in columns)
+
+
+def minutes(number: int) -> timedelta:
+    return timedelta(minutes=number)
+
+
+def at(number: int) -> Any:
+    """What the tables hold for NOON and some minutes: UTC without a zone."""
+    return (NOON + minutes(number)).replace(tzinfo=None)
+
+
+def test_a_candidate_from_proposal_to_result(store: EventStore) -> None:
+    store.append([run_started(), proposed("s-1", "s-0", code="b_111-21_0-0")], NOON)
+    assert some(store, "candidates", "s-1", "arch", "status", "params", "ap") == (
+        "b_111-21_0-0",
+        "proposed",
+        1000,
+        None,
+    )
+    store.append([assigned("j-1", "s-1")], NOON + minutes(1))
+    assert some(store, "candidates", "s-1", "status", "proposed_at", "started_at") == ("running", at(0), at(1))
+    measured = {"ap": 0.25, "ap50": 0.5, "params": 1234, "peak_memory_bytes": 2**40, "latency_ms": 2.5}
+    store.append([finished("j-1", **measured)], NOON + minutes(5))
+    assert some(store, "candidates", "s-1", "status", "finished_at", "checkpoint") == ("trained", at(5), "c" * 64)
+    assert some(store, "candidates", "s-1", *measured, "flops") == (*measured.values(), 5000)
+    assert some(store, "jobs", "j-1", "candidate_id", "kind", "status", "device", "attempt", "finished_at") == (
+        ("s-1", "fast_train", "finished", "cpu:0", 1, at(5))
+    )
+
+
+def test_an_edge_says_what_was_promised_and_what_was_measured(store: EventStore) -> None:
+    swapped = proposed("s-2", "s-0", morphisms=("swap(0|1 +1)", "expand(0@1 +1)"))
+    store.append([proposed("s-0"), proposed("s-1", "s-0"), swapped, assigned("j-1", "s-1")], NOON)
+    assert store.query("SELECT child_id, parent_id, morphisms, preserves_function, residual FROM inheritance").rows == [
+        ("s-1", "s-0", ["expand(0@1 +1)"], True, None),
+        ("s-2", "s-0", ["swap(0|1 +1)", "expand(0@1 +1)"], False, None),
+    ]
+    store.append([inherited("j-1", "s-1", "s-0")], NOON)
+    counts = ("tensors_copied", "tensors_adapted", "tensors_new", "tensors_dropped", "residual")
+    assert some(store, "inheritance", "s-1", *counts) == (90, 3, 7, 1, 1e-6)
+
+
+def test_a_failed_attempt_puts_its_candidate_back_and_the_next_one_counts(store: EventStore) -> None:
+    store.append(
+        [proposed("s-0"), assigned("j-1", "s-0"), epoch("j-1", 1, loss=9.0), epoch("j-1", 2), failed("j-1")], NOON
+    )
+    assert some(store, "jobs", "j-1", "status", "fault") == ("failed", "crash")
+    assert some(store, "candidates", "s-0", "status") == ("proposed",)
+    store.append([assigned("j-1", "s-0", 2, device="cpu:1"), epoch("j-1", 1, attempt=2, loss=8.0)], NOON + minutes(1))
+    assert some(store, "jobs", "j-1", "status", "fault", "finished_at", "device", "attempt") == (
+        ("running", None, None, "cpu:1", 2)
+    )
+    assert store.query("SELECT epoch, attempt, loss FROM epochs ORDER BY epoch").rows == [(1, 2, 8.0), (2, 1, 0.5)]
+
+
+LATE: list[ev.Event] = [finished("j-1"), failed("j-1"), epoch("j-1"), inherited("j-1", "s-1", "s-0")]
+
+
+@pytest.mark.parametrize("late", LATE, ids=lambda event: event.kind)
+def test_a_report_of_a_lost_attempt_changes_no_row(store: EventStore, late: ev.Event) -> None:
+    store.append([proposed("s-0"), proposed("s-1", "s-0"), assigned("j-1", "s-1"), assigned("j-1", "s-1", 2)], NOON)
+    before = tables(store)
+    store.append([late], NOON + minutes(1))
+    assert tables(store) == before
+
+
+@pytest.mark.parametrize("outcome", [finished("j-1"), failed("j-1")], ids=lambda event: event.kind)
+def test_an_attempt_has_one_outcome(store: EventStore, outcome: ev.Event) -> None:
+    store.append([proposed("s-1", "s-0"), assigned("j-1", "s-1"), outcome], NOON)
+    before = tables(store)
+    store.append(LATE, NOON + minutes(1))
+    assert tables(store) == before
+
+
+def test_events_about_something_unknown_change_no_row(store: EventStore) -> None:
+    before = tables(store)
+    store.append([*LATE, *INTERRUPTIONS], NOON)
+    assert tables(store) == before
+
+
+def test_abandoned_candidates_keep_the_reason_and_are_never_ranked(store: EventStore) -> None:
+    store.append([proposed("s-0"), assigned("j-1", "s-0"), failed("j-1")], NOON)
+    store.append([ev.CandidateAbandoned(candidate_id="s-0", fault="bug", message="why")], NOON)
+    assert some(store, "candidates", "s-0", "status", "fault", "message") == ("abandoned", "bug", "why")
+    assert store.query("FROM leaderboard").rows == []
+
+
+@pytest.mark.parametrize("interruption", [ev.RunStopped(reason="interrupted"), ev.RunResumed()], ids=lambda e: e.kind)
+def test_an_interrupted_run_has_nothing_running(store: EventStore, interruption: ev.Event) -> None:
+    store.append([run_started(), proposed("s-0"), assigned("j-1", "s-0"), reignition("i-1", "s-0")], NOON)
+    store.append([assigned("j-2", "i-1", job_kind="reignite"), interruption], NOON)
+    assert store.query("SELECT DISTINCT status FROM jobs").rows == [("interrupted",)]
+    assert some(store, "candidates", "s-0", "status") == ("proposed",)
+    assert some(store, "reignitions", "i-1", "status") == ("proposed",)
+
+
+def test_the_run_and_its_phases(store: EventStore) -> None:
+    store.append([run_started(run_id="tiny", seed=7), ev.PhaseStarted(step="nas1", phase="serial")], NOON)
+    assert some(store, "run", "tiny", "seed", "simulated", "status", "started_at") == (7, True, "running", at(0))
+    store.append([ev.RunStopped(reason="interrupted")], NOON + minutes(1))
+    assert some(store, "run", "tiny", "status", "reason", "finished_at") == ("stopped", "interrupted", at(1))
+    store.append([ev.RunResumed()], NOON + minutes(2))
+    assert some(store, "run", "tiny", "status", "reason", "finished_at") == ("running", None, None)
+    store.append([ev.PhaseFinished(step="nas1", phase="serial", reason="max_sample", best_candidate_id="s-3")], NOON)
+    assert some(store, "phases", "nas1", "phase", "status", "reason", "best_candidate_id") == (
+        ("serial", "finished", "max_sample", "s-3")
+    )
+    store.append([ev.RunFinished(outcome="completed", reason="done", best_candidate_id="f-1")], NOON + minutes(9))
+    assert some(store, "run", "tiny", "status", "best_candidate_id", "finished_at") == ("completed", "f-1", at(9))
+
+
+def test_a_reignition_from_stall_to_checkpoint(store: EventStore) -> None:
+    store.append([proposed("s-0"), assigned("j-0", "s-0"), finished("j-0"), reignition("i-1", "s-0")], NOON)
+    assert some(store, "reignitions", "i-1", "candidate_id", "status", "n_stuck", "best_ap") == (
+        "s-0",
+        "proposed",
+        3,
+        0.25,
+    )
+    store.append([assigned("j-1", "i-1", job_kind="reignite")], NOON)
+    assert some(store, "jobs", "j-1", "candidate_id", "reignition_id", "kind") == ("s-0", "i-1", "reignite")
+    store.append([finished("j-1", checkpoint="d" * 64, ap=None, accuracy=0.75)], NOON + minutes(3))
+    assert some(store, "reignitions", "i-1", "status", "accuracy", "checkpoint", "finished_at") == (
+        ("finished", 0.75, "d" * 64, at(3))
+    )
+    assert some(store, "candidates", "s-0", "status", "ap", "checkpoint") == ("trained", 0.25, "c" * 64)
+
+
+def test_the_leaderboard_ranks_every_trained_candidate(store: EventStore) -> None:
+    trained(store, "s-0", ap=0.2, flops=10)
+    trained(store, "s-1", "s-0", ap=0.3, flops=30)
+    trained(store, "p-0", "s-1", ap=0.3, flops=20, phase="parallel")
+    trained(store, "f-0", "p-0", ap=0.5, flops=20, phase="fullytrain")
+    trained(store, "s-2", "s-0", ap=float("nan"))
+    store.append([proposed("s-3", "s-0")], NOON)
+    assert store.query("SELECT rank, candidate_id, phase FROM leaderboard").rows == [
+        (1, "f-0", "fullytrain"),
+        (2, "p-0", "parallel"),
+        (3, "s-1", "serial"),
+        (4, "s-0", "serial"),
+        (5, "s-2", "serial"),
+    ]
+
+
+results = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(results)
+def test_the_pareto_front_is_what_no_other_searched_candidate_beats(
+    tmp_path_factory: pytest.TempPathFactory, results: list[tuple[int, int]]
+) -> None:
+    with EventStore.create(tmp_path_factory.mktemp("run") / "lineage.duckdb") as store:
+        for number, (ap, flops) in enumerate(results):
+            trained(store, f"s-{number}", ap=ap / 10, flops=flops, phase="parallel" if number % 2 else "serial")
+        trained(store, "f-0", ap=0.9, flops=0, phase="fullytrain")
+        front = [name for (name,) in store.query("SELECT candidate_id FROM pareto_front").rows]
+    best = [
+        (-ap, flops, f"s-{number}")
+        for number, (ap, flops) in enumerate(results)
+        if not any(a >= ap and f <= flops and (a, f) != (ap, flops) for a, f in results)
+    ]
+    assert front == [name for _, _, name in sorted(best)]
+
+
+def test_ancestors_and_descendants_are_found_in_sql(store: EventStore) -> None:
+    store.append([proposed("s-0"), proposed("s-1", "s-0"), proposed("s-2", "s-1"), proposed("s-3", "s-1")], NOON)
+    assert store.query("SELECT candidate_id, distance FROM ancestors('s-3')").rows == [("s-1", 1), ("s-0", 2)]
+    assert store.query("SELECT candidate_id, distance FROM descendants('s-0')").rows == [
+        ("s-1", 1),
+        ("s-2", 2),
+        ("s-3", 2),
+    ]
+    assert store.query("FROM ancestors('s-0')").rows == []
+    assert store.query("FROM descendants('no such')").rows == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(histories(), st.data())
+def test_tables_rebuilt_from_the_log_equal_the_tables_kept(
+    tmp_path_factory: pytest.TempPathFactory, history: list[ev.Event], data: st.DataObject
+) -> None:
+    path = Path(tmp_path_factory.mktemp("run")) / "lineage.duckdb"
+    EventStore.create(path).close()
+    rest = history
+    while rest:
+        with EventStore.open(path) as store:
+            for _ in range(data.draw(st.integers(1, 8), "appends")):
+                count = data.draw(st.integers(1, 12), "events")
+                store.append(rest[:count], NOON)
+                rest = rest[count:]
+            kept = tables(store)
+            if not rest:
+                store.rebuild()
+                assert tables(store) == kept
+                store.append([ev.RunResumed()], NOON)
+
+
+def test_a_big_append_gives_the_rows_that_small_ones_give(tmp_path: Path) -> None:
+    history: list[ev.Event] = [run_started()]
+    for number in range(50):
+        name, job = f"s-{number}", f"j-{number}"
+        history += [proposed(name, f"s-{number - 1}" if number else None, flops=number), assigned(job, name)]
+        history += [
+            inherited(job, name, "s-0"),
+            epoch(job),
+            finished(job, ap=number / 7) if number % 3 else failed(job),
+        ]
+    found = []
+    for size in (len(history), 60, 1):
+        with EventStore.create(tmp_path / f"{size}.duckdb") as store:
+            for start in range(0, len(history), size):
+                store.append(history[start : start + size], NOON)
+            found.append(tables(store))
+    assert found[0] == found[1] == found[2]
