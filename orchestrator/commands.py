@@ -71,7 +71,7 @@ class _Watching:
             from tui.feed import QueueFeed
 
             self._feed = QueueFeed()
-            self._lines.muted = True
+            self._lines.muted = True  # the UI has the terminal
         self._folder = folder
 
     @property
@@ -88,7 +88,7 @@ class _Watching:
         try:
             await run_live(self._feed, str(self._folder.path))
         finally:
-            self._lines.muted = False
+            self._lines.unmute()
 
     def __enter__(self) -> _Watching:
         return self

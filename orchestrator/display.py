@@ -10,7 +10,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lineage.events import CandidateAbandoned, JobFinished, PhaseFinished, PhaseStarted, Recorded, RunStarted
+from lineage.events import (
+    CandidateAbandoned,
+    JobFinished,
+    PhaseFinished,
+    PhaseStarted,
+    Recorded,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+)
 from lineage.narration import Narrator
 
 UNBOUNDED_WIDTH = 2000
@@ -26,6 +35,7 @@ class LineDisplay:
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._config: dict[str, Any] = {}
+        self._over = False
 
     def replay(self, recorded: Recorded) -> None:
         """Take an event into account without printing it."""
@@ -39,6 +49,12 @@ class LineDisplay:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         self._advance(recorded)
 
+    def unmute(self) -> None:
+        """Go on with lines after a terminal UI was closed."""
+        self.muted = False
+        if not self._over:
+            self._console.print("the search goes on; Ctrl-C stops it so that it can be resumed", soft_wrap=True)
+
     def close(self) -> None:
         """Take the progress bar away."""
         if self._progress is not None:
@@ -49,6 +65,7 @@ class LineDisplay:
         event = recorded.event
         if isinstance(event, RunStarted):
             self._config = event.config
+        self._over = isinstance(event, RunFinished | RunStopped)
         if not self._console.is_terminal or self.muted:
             return
         if isinstance(event, PhaseStarted):

@@ -48,21 +48,14 @@ class Runtime:
     async def run(self, first: Sequence[Event]) -> SearchState:
         """Record `first` (the run's start or resumption), then search. Workers are ended whatever happens."""
         try:
-            await self._record(first)
+            await self._advance(first)
             await self._executor.start()
             while not self.state.is_over:
-                intents = plan(self.state)
-                await self._record(intents)
-                for event in intents:
-                    if isinstance(event, JobAssigned):
-                        self._executor.assign(self.state, event)
-                if self.state.is_over:
-                    break
                 reports = await self._reports()
                 if reports is None:
                     await self._record([RunStopped(reason="interrupted")])
                     break
-                await self._record([report for report in reports if self._is_news(report)])
+                await self._advance(reports)
         finally:
             await self._executor.close()
         return self.state
@@ -79,10 +72,18 @@ class Runtime:
                 task.cancel()
             await asyncio.gather(reports, stopped, return_exceptions=True)
 
-    def _is_news(self, report: Event) -> bool:
-        if isinstance(report, WeightsInherited | EpochFinished | JobFinished | JobFailed):
-            return is_current(self.state, report.job_id, report.attempt)
-        return True
+    async def _advance(self, reports: Sequence[Event]) -> None:
+        """Record what is new and what follows from it, in one transaction; then carry the assignments out."""
+        state, news = self.state, []
+        for report in reports:
+            if _is_news(state, report):
+                news.append(report)
+                state = evolve(state, report)
+        intents = plan(state)
+        await self._record([*news, *intents])
+        for event in intents:
+            if isinstance(event, JobAssigned):
+                self._executor.assign(self.state, event)
 
     async def _record(self, events: Sequence[Event]) -> None:
         if not events:
@@ -94,3 +95,10 @@ class Runtime:
                     listener(recorded)
                 except Exception:  # whoever watches must not stop the search
                     _log.exception("a listener failed on event %d", recorded.seq)
+
+
+def _is_news(state: SearchState, report: Event) -> bool:
+    """Whether a report is of a job's running attempt; late and repeated ones are not recorded."""
+    if isinstance(report, WeightsInherited | EpochFinished | JobFinished | JobFailed):
+        return is_current(state, report.job_id, report.attempt)
+    return True
