@@ -8,11 +8,15 @@ This module must not know where jobs come from or where events go: it is given a
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner, set_random_seed
 from mmengine.utils import import_modules_from_strings
 from torch import nn
@@ -30,6 +34,8 @@ from trainers.template import adapt, describe
 
 PROBE_IMAGES = 4
 PROBE_CODE = "b_1-1-1-1_0-0-0-0"
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +90,7 @@ class DetectionTrainer:
         )
 
     def _check(self) -> None:
-        """Build the smallest detector of the template once, so that a broken template is told before any job."""
+        """Build the smallest detector and what trains it once, so that a broken template is told before any job."""
         expected, found = describe(self.template)["classes"], len(self.data.classes)
         if expected != found:
             raise TemplateError(
@@ -94,11 +100,17 @@ class DetectionTrainer:
         genotype = Genotype.parse(PROBE_CODE)
         ids = Blueprint.seed(genotype, "probe").block_ids
         network = NetworkRef(candidate_id="probe", code=PROBE_CODE, block_ids=ids, base_width=8)
+        config = adapt(self.template, network, epochs=1)
+        detector = self._tried("model", lambda: self._build(config))
+        self._tried("optim_wrapper", lambda: build_optim_wrapper(detector, config.optim_wrapper))
+        self._tried("val_evaluator", lambda: Evaluator(config.val_evaluator))
+
+    def _tried(self, section: str, build: Callable[[], T]) -> T:
         try:
-            self._build(adapt(self.template, network, epochs=1))
+            return build()
         except Exception as error:
             raise TemplateError(
-                f"{self._setup.template}: no detector can be built from it: {type(error).__name__}: {error}"
+                f"{self._setup.template}: mmdet can't build what its {section} says: {type(error).__name__}: {error}"
             ) from error
 
     def _build(self, config: Config) -> nn.Module:

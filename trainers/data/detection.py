@@ -17,10 +17,10 @@ class DetectionData:
     """Training and validation set of a template; its modules must be registered with mmdet beforehand."""
 
     def __init__(self, config: Config) -> None:
-        """Read the annotations.
+        """Read the annotations, and one image of each set.
 
         Raises:
-            DataError: an annotation file is missing or broken, or no image is left of it.
+            DataError: an annotation file or image is missing or broken, or no image is left.
         """
         self._config = config
         self.train = _open(config.train_dataloader, "train_dataloader")
@@ -47,6 +47,8 @@ def _open(section: Config, name: str) -> BaseDataset:
         dataset = DATASETS.build(section.dataset)
         dataset.full_init()
         images = len(dataset)
+        if images:
+            dataset[0]
     except Exception as error:
         if "need at least one array" not in str(error):  # mmengine's answer to a list without entries
             reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
