@@ -12,6 +12,7 @@ import json
 import logging
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from orchestrator.jobs import job_of
 from orchestrator.search.state import SearchState
 from trainers.protocol import Job, WorkerSetup
 
+WORKER = (sys.executable, "-m", "trainers.worker")
 MAX_DEATHS = 3  # deaths in a row of one slot's workers without a finished job
 END_TIMEOUT_S = 5.0
 LINE_LIMIT_BYTES = 2**22
@@ -41,9 +43,10 @@ class _Slot:
 
 
 class LocalExecutor:
-    """One worker process for each of `setups`."""
+    """One worker process for each of `setups`; `command` is what starts one."""
 
-    def __init__(self, setups: list[WorkerSetup]) -> None:
+    def __init__(self, setups: Sequence[WorkerSetup], command: Sequence[str] = WORKER) -> None:
+        self._command = command
         self._slots = {setup.device: _Slot(setup) for setup in setups}
         self._queue: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._closing = False
@@ -72,9 +75,7 @@ class LocalExecutor:
 
     async def _spawn(self, slot: _Slot) -> None:
         slot.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "trainers.worker",
+            *self._command,
             stdin=PIPE,
             stdout=PIPE,
             env=environment(slot.setup.device),

@@ -1,0 +1,136 @@
+"""The loop and the local workers: real store, real processes, no training."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from given import configuration, run_started
+
+from lineage.events import Event, JobAssigned, JobFinished, Recorded, RunStopped, WorkerLost, WorkerStarted
+from lineage.store import EventStore
+from lineage.writer import EventWriter
+from orchestrator.errors import ConfigError, InfrastructureError
+from orchestrator.executors import Executor
+from orchestrator.executors.local import LocalExecutor
+from orchestrator.executors.simulated import SimulatedExecutor, simulate
+from orchestrator.runtime import Runtime
+from orchestrator.search.state import SearchState
+from trainers.protocol import WorkerSetup
+
+FAKE = Path(__file__).with_name("fake_worker.py")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    with EventStore.create(tmp_path / "lineage.duckdb") as store:
+        yield store
+
+
+def run(store: EventStore, executor: Executor, stop_after: int | None = None) -> tuple[SearchState, list[Recorded]]:
+    """Drive a search on `store`; what the listener heard. `stop_after` so many events the run is asked to stop."""
+    heard: list[Recorded] = []
+
+    async def search() -> SearchState:
+        runtime = Runtime(SearchState(), writer, executor, lambda: datetime.now(UTC))
+
+        def listen(recorded: Recorded) -> None:
+            heard.append(recorded)
+            if len(heard) == stop_after:
+                runtime.stop.set()
+
+        runtime.listeners.append(listen)
+        return await runtime.run([run_started(configuration())])
+
+    with EventWriter(store) as writer:
+        return asyncio.run(search()), heard
+
+
+def workers(folder: Path, mode: str, count: int = 2) -> LocalExecutor:
+    setups = [
+        WorkerSetup(
+            device=f"cpu:{slot}",
+            template=folder / "t.py",
+            workdir=folder,
+            checkpoints=folder,
+            logs=folder,
+            image_size=(96, 96),
+        )
+        for slot in range(count)
+    ]
+    return LocalExecutor(setups, (sys.executable, str(FAKE), mode))
+
+
+class Repeating(SimulatedExecutor):
+    """Says everything twice, and goes on about jobs that ended."""
+
+    async def reports(self) -> list[Event]:
+        found = await super().reports()
+        late = JobFinished(job_id="j-s-0001", attempt=1, checkpoint="late", ap=0.99)
+        started = [event for event in found if isinstance(event, WorkerStarted)]
+        return found if started else [*found, *found, late]
+
+
+def test_listeners_hear_exactly_what_the_log_holds(store: EventStore):
+    state, heard = run(store, SimulatedExecutor(["sim:0", "sim:1"]))
+    assert state.status == "completed"
+    assert heard == list(store.read())
+
+
+def test_late_and_repeated_reports_are_not_recorded(store: EventStore):
+    state, heard = run(store, Repeating(["sim:0", "sim:1"]))
+    assert state.status == "completed"
+    finished = [one.event.job_id for one in heard if isinstance(one.event, JobFinished)]
+    assert len(finished) == len(set(finished))
+    assert "late" not in {candidate.checkpoint for candidate in state.candidates.values()}
+
+
+def test_a_listener_that_fails_does_not_stop_the_search(store: EventStore, caplog: pytest.LogCaptureFixture):
+    executor = SimulatedExecutor(["sim:0"])
+
+    async def search() -> SearchState:
+        runtime = Runtime(SearchState(), writer, executor, executor.now)
+        runtime.listeners.append(lambda recorded: 1 / 0)  # type: ignore[arg-type, return-value]
+        return await runtime.run([run_started(configuration(), slots=1, window=1)])
+
+    with EventWriter(store) as writer:
+        assert asyncio.run(search()).status == "completed"
+    assert "a listener failed" in caplog.text
+
+
+def test_a_run_that_is_asked_to_stop_records_it_and_ends(store: EventStore):
+    state, heard = run(store, SimulatedExecutor(["sim:0"]), stop_after=10)
+    assert state.status == "stopped"
+    assert isinstance(heard[-1].event, RunStopped)
+
+
+def test_simulated_numbers_depend_on_seed_and_job_alone(store: EventStore):
+    state, heard = run(store, SimulatedExecutor(["sim:0"]))
+    assigned = next(one.event for one in heard if isinstance(one.event, JobAssigned))
+    assert simulate(state, assigned) == simulate(state, assigned)
+
+
+@pytest.mark.parametrize("mode", ["finish", "die", "babble"])
+def test_workers_that_die_or_babble_are_replaced_and_the_search_ends(store: EventStore, tmp_path: Path, mode: str):
+    state, heard = run(store, workers(tmp_path, mode))
+    assert state.status == "completed"
+    assert all(candidate.outcome == "done" for candidate in state.candidates.values())
+    lost = [one.event for one in heard if isinstance(one.event, WorkerLost)]
+    assert (len(lost) == len(state.jobs)) if mode != "finish" else not lost
+    if mode == "die":
+        assert {job.attempt for job in state.jobs.values()} == {2}
+        assert "exit code 9" in lost[0].message
+
+
+def test_a_template_the_workers_refuse_is_the_users_mistake(store: EventStore, tmp_path: Path):
+    with pytest.raises(ConfigError, match="the template is odd"):
+        run(store, workers(tmp_path, "setup_error"))
+
+
+def test_workers_that_never_come_up_end_the_run_with_the_place_of_their_log(store: EventStore, tmp_path: Path):
+    with pytest.raises(InfrastructureError, match=r"exit code 7.*worker-cpu"):
+        run(store, workers(tmp_path, "die_at_once"))
