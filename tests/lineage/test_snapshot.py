@@ -1,5 +1,6 @@
 """A run's store can be looked at from another process at any moment, and survives the death of its owner."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,19 @@ while True:
     events = [JobFailed(job_id="j", attempt=1, fault="bug", message="x" * size) for _ in range(5)]
     recorded = store.append(events, datetime.now(UTC))
     print(recorded[-1].seq, flush=True)
+"""
+
+OWNER = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from lineage.events import RunResumed
+from lineage.store import EventStore
+
+with EventStore.create(Path(sys.argv[1])) as store:
+    print(store.append([RunResumed()] * 5, datetime.now(UTC))[-1].seq, flush=True)
+    sys.stdin.readline()
+    store.append([RunResumed()] * 5, datetime.now(UTC))
 """
 
 
@@ -72,6 +86,26 @@ def test_a_live_run_is_seen_with_everything_it_had_acknowledged(tmp_path: Path) 
         assert process.poll() is None
     assert seen == sorted(seen)
     assert len(set(seen)) > 2
+
+
+def test_a_checkpoint_during_the_copy_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, copyfile, copied = tmp_path / "lineage.duckdb", shutil.copyfile, []
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def copy_while_the_owner_ends(source: Path, target: Path) -> None:
+        copyfile(source, target)
+        if not copied:
+            owner.communicate("end\n", timeout=60)
+        copied.append(source)
+
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "5\n"
+    monkeypatch.setattr(shutil, "copyfile", copy_while_the_owner_ends)
+    with open_snapshot(path) as snapshot:
+        assert whole_log(snapshot) == 10
+    assert copied.count(path) == 2
 
 
 @pytest.mark.parametrize("attempt", range(5))
