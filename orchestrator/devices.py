@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WORKER_BYTES = 2 * 2**30  # what a CPU worker with a small detector needs at most
 
 
@@ -19,15 +20,10 @@ def find_devices(cpu_workers: int | None) -> list[str]:
 
 
 def environment(device: str) -> dict[str, str]:
-    """Environment of a worker on `device`: one thread on the CPU, or that GPU alone."""
-    kind, index = device.split(":")
-    env = dict(os.environ)
-    if kind == "cpu":
-        env |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    else:
-        visible = env.get("CUDA_VISIBLE_DEVICES")
-        env["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(index)] if visible else index
-    return env
+    """Environment of a worker on `device`: one thread and no GPU for a CPU slot; a GPU slot is named by the device."""
+    if device.startswith("cpu"):
+        return os.environ | {"CUDA_VISIBLE_DEVICES": ""} | dict.fromkeys(THREADS, "1")
+    return dict(os.environ)
 
 
 def _visible_gpus() -> list[int]:
