@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from pathlib import Path
 
+from lineage.errors import StoreError
 from lineage.events import Recorded
 from lineage.snapshot import open_snapshot
 from tui.view_models import SearchView, fold
@@ -79,16 +80,29 @@ class QueueFeed:
 async def follow_run(run: Path, is_live: Callable[[], bool]) -> AsyncIterator[SearchView]:
     """The feed of a run folder: all events so far, then new ones every `POLL_S` seconds for as long as it is live.
 
-    Reading and folding happen in a thread. Raises what `open_snapshot` raises.
+    Reading and folding happen in a thread. Raises what `open_snapshot` raises, except that a look at a live run which
+    fails after the first is taken again at the next turn.
     """
-    view = SearchView()
+    store_path, view, seen = run / STORE_NAME, SearchView(), None
     while True:
-        live = is_live()
-        view = await asyncio.to_thread(_read_on, run / STORE_NAME, view)
-        yield view
+        live, state = is_live(), _file_state(store_path)
+        if state != seen or not live:
+            try:
+                view = await asyncio.to_thread(_read_on, store_path, view)
+                seen = state
+            except StoreError:
+                if not live or seen is None:
+                    raise
+            yield view
         if not live:
             return
         await asyncio.sleep(POLL_S)
+
+
+def _file_state(store_path: Path) -> tuple[tuple[int, int], ...]:
+    """Sizes and times of the store's files: while these stay, no event was added."""
+    files = (store_path, store_path.with_name(store_path.name + ".wal"))
+    return tuple((stat.st_size, stat.st_mtime_ns) for stat in (file.stat() for file in files if file.exists()))
 
 
 def _read_on(store_path: Path, view: SearchView) -> SearchView:

@@ -55,7 +55,7 @@ def _sums_line(view: SearchView) -> Content:
     best = "none yet" if view.story.best_ap is None else f"{view.story.best_ap:.3f} {view.story.best_id}"
     counts = f"   {view.proposed} proposed, {view.trained} trained, {view.abandoned} abandoned"
     if view.failed_attempts:
-        counts += f", {view.failed_attempts} attempts failed"
+        counts += f", {view.failed_attempts} failed attempt{'s' if view.failed_attempts > 1 else ''}"
     return Content.assemble("best AP ", (best, "bold"), counts)
 
 

@@ -1,0 +1,208 @@
+"""The story of a run in lines: each event that matters has one, and no event of a lost attempt has any."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lineage.events import (
+    CandidateAbandoned,
+    CandidateProposed,
+    EpochFinished,
+    Event,
+    JobAssigned,
+    JobFailed,
+    JobFinished,
+    PhaseFinished,
+    PhaseStarted,
+    Recorded,
+    ReignitionAbandoned,
+    ReignitionProposed,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+    WeightsInherited,
+    WorkerLost,
+    WorkerStarted,
+)
+from lineage.narration import Narrator, duration, quantity
+
+STARTED = RunStarted(run_id="digits", seed=7, simulated=False, slots=2, window=3, config={"pipeline": ["s", "p"]})
+SEED = CandidateProposed(
+    candidate_id="s-0001",
+    step="s",
+    phase="serial",
+    code="b_11-21_0-0",
+    block_ids=(("s-0001.1",),),
+    base_width=16,
+    params=1,
+    flops=1,
+)
+CHILD = SEED.model_copy(
+    update={"candidate_id": "s-0002", "code": "b_111-21_0-0", "parent_id": "s-0001", "morphisms": ("expand(0@1 +1)",)}
+)
+KEPT = WeightsInherited(
+    job_id="j-2",
+    attempt=1,
+    child_id="s-0002",
+    parent_id="s-0001",
+    tensors_copied=120,
+    tensors_adapted=1,
+    tensors_new=10,
+    tensors_dropped=5,
+    residual=0.0,
+)
+STALLED = ReignitionProposed(
+    reignition_id="r-0001",
+    step="s",
+    candidate_id="s-0001",
+    n_stuck=3,
+    candidates_since_best=3,
+    best_ap=0.1,
+    min_delta=0.005,
+)
+
+
+def assigned(job_id: str, subject_id: str, kind: str = "fast_train", attempt: int = 1) -> JobAssigned:
+    return JobAssigned(job_id=job_id, job_kind=kind, subject_id=subject_id, device="cpu:0", attempt=attempt)
+
+
+def epoch(job_id: str, ap: float | None = 0.9) -> EpochFinished:
+    return EpochFinished(job_id=job_id, attempt=1, epoch=2, epochs=3, loss=0.25, ap=ap)
+
+
+def finished(job_id: str, attempt: int = 1, **results: float) -> JobFinished:
+    return JobFinished(job_id=job_id, attempt=attempt, checkpoint="ab" * 32, **results)
+
+
+def told(*events: Event) -> list[str | None]:
+    narrator, start = Narrator(), datetime(2026, 1, 1, tzinfo=UTC)
+    return [
+        narrator.line(Recorded(seq=seq, event_id=f"e-{seq}", ts=start + timedelta(seconds=10 * seq), event=event))
+        for seq, event in enumerate(events, 1)
+    ]
+
+
+def test_the_run_and_its_phases():
+    lines = told(
+        STARTED,
+        WorkerStarted(device="cpu:0", name="CPU"),
+        PhaseStarted(step="s", phase="serial"),
+        PhaseFinished(step="s", phase="serial", reason="all sampled", best_candidate_id="s-0001"),
+        PhaseStarted(step="parallel", phase="parallel"),
+        WorkerLost(device="cpu:0", message="killed by signal 9\nmore"),
+        RunStopped(reason="Ctrl+C"),
+        RunResumed(),
+        RunFinished(outcome="completed", reason="end of the pipeline", best_candidate_id="s-0001"),
+    )
+    assert lines == [
+        "run digits started: seed 7, 2 device slots, pipeline s > p",
+        "cpu:0 ready: CPU",
+        "serial phase (s) started",
+        "serial phase (s) finished: all sampled; best s-0001",
+        "parallel phase started",
+        "cpu:0 lost its worker: killed by signal 9",
+        "run digits stopped: Ctrl+C",
+        "run digits resumed",
+        "run digits finished: end of the pipeline; best s-0001",
+    ]
+
+
+def test_a_simulated_run_says_so_in_every_line_of_the_run():
+    simulated = STARTED.model_copy(update={"simulated": True})
+    events = simulated, RunStopped(reason="x"), RunResumed(), RunFinished(outcome="failed", reason="x")
+    assert all(line.startswith("simulated run digits ") for line in told(*events))
+
+
+def test_a_candidate_is_one_line_once_it_is_trained():
+    lines = told(SEED, assigned("j-1", "s-0001"), epoch("j-1"), finished("j-1", ap=0.1))
+    assert lines == [None, None, None, "s-0001 AP 0.100 (best): b_11-21_0-0, 20s"]
+
+
+def test_a_child_says_where_it_comes_from_and_what_it_kept():
+    lines = told(
+        SEED,
+        assigned("j-1", "s-0001"),
+        finished("j-1", ap=0.1),
+        CHILD,
+        assigned("j-2", "s-0002"),
+        KEPT,
+        finished("j-2", ap=0.1),
+    )
+    assert lines[-1] == (
+        "s-0002 AP 0.100: b_111-21_0-0 from s-0001 by expand(0@1 +1), kept 120 of 131 tensors, residual 0, 20s"
+    )
+
+
+def test_failures_say_what_and_where_and_a_new_attempt_is_told():
+    lines = told(
+        SEED,
+        assigned("j-1", "s-0001"),
+        JobFailed(job_id="j-1", attempt=1, fault="out_of_memory", message=f"{'x' * 500}\ntraceback"),
+        assigned("j-1", "s-0001", attempt=2),
+        CandidateAbandoned(candidate_id="s-0001", fault="crash", message=""),
+    )
+    assert lines[2] == f"s-0001 attempt 1 failed on cpu:0, out of memory: {'x' * 159}…"
+    assert lines[3:] == [
+        "s-0001 fast training on cpu:0, attempt 2: b_11-21_0-0",
+        "s-0001 abandoned, crash: no message",
+    ]
+
+
+def test_reports_of_an_attempt_that_was_taken_over_are_not_told():
+    start = SEED, assigned("j-1", "s-0001"), assigned("j-1", "s-0001", attempt=2)
+    failed = JobFailed(job_id="j-1", attempt=1, fault="crash", message="late")
+    assert told(*start, failed, finished("j-1", ap=0.9), finished("j-9", ap=0.9))[3:] == [None, None, None]
+    assert told(*start, finished("j-1", ap=0.9), finished("j-1", 2, ap=0.1))[4].startswith("s-0001 AP 0.100 (best)")
+
+
+def test_a_resumed_run_hears_nothing_from_the_jobs_before():
+    assert told(SEED, assigned("j-1", "s-0001"), RunResumed(), finished("j-1", ap=0.9))[-1] is None
+
+
+def test_a_reignition_speaks_of_accuracy_and_is_never_best():
+    lines = told(
+        STALLED, assigned("j-1", "r-0001", "reignite"), epoch("j-1"), finished("j-1", accuracy=0.95), SEED,
+        assigned("j-2", "s-0001"), finished("j-2", ap=0.2),
+    )  # fmt: skip
+    assert lines[:4] == [
+        "growth stalled: 3 candidates since the best AP 0.100 (n_stuck 3); r-0001 reignites s-0001",
+        "r-0001 classification training on cpu:0: the backbone of s-0001",
+        "r-0001 epoch 2/3: loss 0.250, accuracy 0.900",
+        "r-0001 accuracy 0.950, 20s",
+    ]
+    assert lines[-1].startswith("s-0001 AP 0.200 (best)")
+    abandoned = ReignitionAbandoned(reignition_id="r-0001", fault="data", message="no images")
+    assert told(STALLED, abandoned)[-1] == "r-0001 abandoned, data: no images; growth goes on without it"
+
+
+def test_full_training_is_told_by_epoch():
+    lines = told(SEED, assigned("j-1", "s-0001", "full_train"), epoch("j-1", None), finished("j-1"))
+    assert lines[1:] == [
+        "s-0001 full training on cpu:0: b_11-21_0-0",
+        "s-0001 epoch 2/3: loss 0.250",
+        "s-0001 without a result: b_11-21_0-0, 20s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1k"),
+        (713_204, "713k"),
+        (999_999, "1M"),
+        (2.35e10, "23.5G"),
+        (4.1e15, "4.1e+03T"),
+    ],
+)
+def test_quantities_have_three_digits_and_a_suffix(value, text):
+    assert quantity(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-3, "0s"), (59.9, "59s"), (60, "1m00s"), (3599, "59m59s"), (7500, "2h05m")]
+)
+def test_durations_are_short(seconds, text):
+    assert duration(seconds) == text

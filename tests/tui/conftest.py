@@ -1,0 +1,174 @@
+"""Made-up runs as recorded events, ten seconds apart, and eyes for what a running app shows.
+
+Test modules are no package, so they get this module as the fixture `made_up`.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+
+from lineage.events import (
+    CandidateAbandoned,
+    CandidateProposed,
+    EpochFinished,
+    Event,
+    JobAssigned,
+    JobFailed,
+    JobFinished,
+    JobKind,
+    PhaseFinished,
+    PhaseStarted,
+    Recorded,
+    ReignitionProposed,
+    RunFinished,
+    RunStarted,
+    WeightsInherited,
+    WorkerStarted,
+)
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+PATIENCE_S = 10
+CODE = "b_11-21-21-21_0-0-0-0"
+
+
+@pytest.fixture
+def made_up() -> ModuleType:
+    return sys.modules[__name__]
+
+
+def at(seq: int) -> datetime:
+    return START + timedelta(seconds=10 * (seq - 1))
+
+
+def recorded(events: list[Event], first_seq: int = 1) -> list[Recorded]:
+    return [
+        Recorded(seq=seq, event_id=f"e-{seq}", ts=at(seq), event=event) for seq, event in enumerate(events, first_seq)
+    ]
+
+
+def run_started(simulated: bool = False, **config: object) -> RunStarted:
+    return RunStarted(run_id="digits", seed=7, simulated=simulated, slots=2, window=3, config=config)
+
+
+def proposed(
+    candidate_id: str, parent_id: str | None = None, *morphisms: str, step: str = "serial", **changes: object
+) -> CandidateProposed:
+    fields = {
+        "phase": {"s": "serial", "p": "parallel", "f": "fullytrain"}[candidate_id[0]],
+        "code": CODE,
+        "block_ids": (("s-0001.1", "s-0001.2"),),
+        "base_width": 16,
+        "params": 713_204,
+        "flops": 133_000_000,
+    }
+    return CandidateProposed(
+        candidate_id=candidate_id, step=step, parent_id=parent_id, morphisms=morphisms, **{**fields, **changes}
+    )
+
+
+def assigned(
+    job_id: str, subject_id: str, device: str = "cpu:0", kind: JobKind = "fast_train", attempt: int = 1
+) -> JobAssigned:
+    return JobAssigned(job_id=job_id, job_kind=kind, subject_id=subject_id, device=device, attempt=attempt)
+
+
+def epoch(job_id: str, number: int, epochs: int, ap: float | None = None, attempt: int = 1) -> EpochFinished:
+    return EpochFinished(job_id=job_id, attempt=attempt, epoch=number, epochs=epochs, loss=0.5, ap=ap)
+
+
+def finished(job_id: str, ap: float | None = None, attempt: int = 1, accuracy: float | None = None) -> JobFinished:
+    return JobFinished(job_id=job_id, attempt=attempt, checkpoint="ab" * 32, ap=ap, accuracy=accuracy)
+
+
+def failed(job_id: str, attempt: int = 1) -> JobFailed:
+    return JobFailed(job_id=job_id, attempt=attempt, fault="out_of_memory", message="no memory left\ntraceback")
+
+
+def inherited(job_id: str, child_id: str, parent_id: str) -> WeightsInherited:
+    counts = {"tensors_copied": 120, "tensors_adapted": 0, "tensors_new": 11, "tensors_dropped": 0}
+    return WeightsInherited(job_id=job_id, attempt=1, child_id=child_id, parent_id=parent_id, residual=2.4e-7, **counts)
+
+
+def running_run(simulated: bool = False) -> list[Event]:
+    """Two serial candidates trained, one abandoned, a reignition, the candidate after it in training."""
+    config = {
+        "pipeline": ["serial", "parallel", "fullytrain"],
+        "serial": {"search_algorithm": {"max_sample": 6}},
+        "parallel": {"search_algorithm": {"max_sample": 3}},
+    }
+    return [
+        run_started(simulated, **config),
+        WorkerStarted(device="cpu:0", name="CPU"),
+        WorkerStarted(device="cpu:1", name="CPU"),
+        PhaseStarted(step="serial", phase="serial"),
+        proposed("s-0001"),
+        assigned("j-0001", "s-0001"),
+        finished("j-0001", 0.021),
+        proposed("s-0002", "s-0001", "swap(0|1 +1)", code="b_111-1-21-21_0-0-0-0"),
+        assigned("j-0002", "s-0002"),
+        inherited("j-0002", "s-0002", "s-0001"),
+        proposed("s-0003", "s-0001", "expand(1@1 +2)", code="b_11-2111-21-21_0-0-0-0"),
+        assigned("j-0003", "s-0003", "cpu:1"),
+        finished("j-0002", 0.104),
+        failed("j-0003"),
+        CandidateAbandoned(candidate_id="s-0003", fault="out_of_memory", message="no memory left"),
+        ReignitionProposed(
+            reignition_id="r-0001",
+            step="serial",
+            candidate_id="s-0002",
+            n_stuck=2,
+            candidates_since_best=2,
+            best_ap=0.104,
+            min_delta=0.005,
+        ),
+        assigned("j-0004", "r-0001", kind="reignite"),
+        epoch("j-0004", 1, 1, 0.93),
+        finished("j-0004", accuracy=0.93),
+        proposed("s-0004", "s-0002", "reignite", reignition_id="r-0001", ignition=1, code="b_111-1-21-21_0-0-0-0"),
+        assigned("j-0005", "s-0004", "cpu:1"),
+        epoch("j-0005", 1, 4, 0.112),
+    ]
+
+
+def whole_run(simulated: bool = False) -> list[Event]:
+    """As `running_run`, and on to the end."""
+    return [
+        *running_run(simulated),
+        finished("j-0005", 0.2),
+        PhaseFinished(step="serial", phase="serial", reason="growth stalled", best_candidate_id="s-0004"),
+        PhaseStarted(step="parallel", phase="parallel"),
+        proposed("p-0001", "s-0004", "branch(0)", step="parallel", code="b_111-1-21-21_1-0-0-0"),
+        assigned("j-0006", "p-0001"),
+        finished("j-0006", 0.25),
+        PhaseFinished(step="parallel", phase="parallel", reason="space exhausted", best_candidate_id="p-0001"),
+        PhaseStarted(step="fullytrain", phase="fullytrain"),
+        proposed("f-0001", "p-0001", "full_train", step="fullytrain", code="b_111-1-21-21_1-0-0-0"),
+        assigned("j-0007", "f-0001", kind="full_train"),
+        epoch("j-0007", 1, 2, 0.3),
+        epoch("j-0007", 2, 2, 0.41),
+        finished("j-0007", 0.412),
+        PhaseFinished(step="fullytrain", phase="fullytrain", reason="1 model trained", best_candidate_id="f-0001"),
+        RunFinished(outcome="completed", reason="end of the pipeline", best_candidate_id="f-0001"),
+    ]
+
+
+def screen_text(app: App[None]) -> str:
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+
+
+async def until(pilot: Pilot[None], *texts: str, pressing: str | None = None) -> str:
+    """The screen once all `texts` are on it; meanwhile a key may be pressed again and again."""
+    for _ in range(PATIENCE_S * 50):
+        shown = screen_text(pilot.app)
+        if all(text in shown for text in texts):
+            return shown
+        if pressing:
+            await pilot.press(pressing)
+        await pilot.pause(0.02)
+    pytest.fail(f"{texts} did not come on the screen within {PATIENCE_S} s:\n{screen_text(pilot.app)}")
