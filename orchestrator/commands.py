@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from lineage.snapshot import open_snapshot
-from orchestrator.config import RunConfig, load_config
+from orchestrator.config import RunConfig
+from orchestrator.config_file import load_config
 from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.launch import Watchers, resume_run, start_run
 from orchestrator.preparation import check_template, make_data

@@ -25,7 +25,7 @@ from lineage.events import (
     WorkerStarted,
 )
 from lineage.morphism import Blueprint
-from orchestrator.config import parse_config
+from orchestrator.config_file import parse_config
 from orchestrator.search.state import Candidate, FinishedStep, Job, Reignition, SearchState
 
 

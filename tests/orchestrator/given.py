@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lineage.events import Event, JobAssigned, JobFinished, RunStarted, WorkerStarted
-from orchestrator.config import parse_config
+from orchestrator.config_file import parse_config
 from orchestrator.executors.simulated import simulate
 from orchestrator.search.decide import plan
 from orchestrator.search.evolve import evolve

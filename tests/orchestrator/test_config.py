@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.config import load_config, parse_config
+from orchestrator.config_file import load_config, parse_config
 from orchestrator.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"

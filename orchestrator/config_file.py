@@ -1,0 +1,115 @@
+"""Reading a configuration: safe YAML, overrides, and faults told in the user's words."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import AliasChoices, BaseModel, ValidationError
+
+from orchestrator.config import RunConfig, nearest
+from orchestrator.errors import ConfigError
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Configuration of a YAML file, with ``KEY=VALUE`` overrides (dotted keys, YAML values) applied first.
+
+    Raises:
+        ConfigError: the file can't be read, is no YAML mapping, or holds a key or value that can't be used.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"can't read the configuration {path}: {reason}") from error
+    try:
+        raw = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path} is no valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(
+            f"{path} holds {type(raw).__name__}, expected a mapping with general, pipeline and one section a step"
+        )
+    for override in overrides:
+        _override(raw, override)
+    return parse_config(_expand(raw, {"local_base_path": str(path.resolve().parent)}), str(path))
+
+
+def parse_config(raw: dict[str, Any], source: str) -> RunConfig:
+    """Configuration of a mapping in the file's shape. Raises ConfigError with every fault, one a line."""
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_explain(fault)}" for fault in error.errors())
+        raise ConfigError(f"{source} can't be used:\n{faults}") from error
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override!r}: expected KEY=VALUE, for example serial.search_algorithm.max_sample=20")
+    *parents, last = key.split(".")
+    section: Any = raw
+    for name in parents:
+        if section.get(name) is None:
+            section[name] = {}
+        section = section[name]
+        if not isinstance(section, dict):
+            raise ConfigError(f"--set {override!r}: {name!r} is a value, not a section")
+    try:
+        section[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is no valid YAML") from error
+
+
+def _expand(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, names) for item in value]
+    if isinstance(value, str):
+        for name, text in names.items():
+            value = value.replace("{" + name + "}", text)
+    return value
+
+
+def _explain(fault: Any) -> str:
+    location = [str(part) for part in fault["loc"] if part != "steps"]
+    where = ".".join(location)
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{nearest(location[-1], _siblings(fault['loc'][:-1]))}"
+    if fault["type"] == "missing":
+        return f"{where}: this key is missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    found = f" (found {fault['input']!r})" if isinstance(fault["input"], str | int | float | bool) else ""
+    return f"{where}: {message}{found}" if where else message
+
+
+def _siblings(path: Sequence[Any]) -> list[str]:
+    """The keys known where a fault was found, as users spell them."""
+    model: Any = RunConfig
+    for part in path:
+        field = model.model_fields.get(part) or next(
+            (f for f in model.model_fields.values() if part in _spellings("", f.validation_alias)), None
+        )
+        if field is None:
+            continue  # the name of a step inside `steps`
+        model = _model_of(field.annotation)
+        if model is None:
+            return []
+    return [
+        spelling for name, field in model.model_fields.items() for spelling in _spellings(name, field.validation_alias)
+    ]
+
+
+def _spellings(name: str, alias: Any) -> list[str]:
+    return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [name]
+
+
+def _model_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in typing.get_args(annotation) if (model := _model_of(part))), None)
