@@ -88,10 +88,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     output, lines = Output(), Input(sys.stdin.buffer)
     setup = _setup(lines.next(), output)
+    own_log = setup.logs / f"worker-{setup.device.replace(':', '-')}.log"
     try:
         os.chdir(setup.workdir)
         setup.logs.mkdir(parents=True, exist_ok=True)
-        own_log = setup.logs / f"worker-{setup.device.replace(':', '-')}.log"
         _point(sys.stdout, own_log)
         _point(sys.stderr, own_log)
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
@@ -123,7 +123,8 @@ def _outcome(job: Job, setup: WorkerSetup, device: torch.device, trainer: Detect
     except Exception as error:
         log.exception("job %s failed", job.job_id)
         return JobFailed(job_id=job.job_id, attempt=job.attempt, fault=fault(error), message=_message(error))
-    log.info("job %s finished: %s", job.job_id, finished.model_dump(exclude_none=True))
+    outcome = finished.model_dump(exclude_none=True, exclude={"kind", "job_id", "attempt"})
+    log.info("job %s finished: %s", job.job_id, ", ".join(f"{key} {value}" for key, value in outcome.items()))
     return finished
 
 
