@@ -75,9 +75,16 @@ async def run_live(feed: QueueFeed, title: str) -> None:
     """Show the search that publishes to `feed` from this event loop, until the user quits the view.
 
     The view stays when the run has ended, and says so. `title` is the run as the user may name it to `resume`.
-    Cancelling restores the terminal too.
+    Cancelling ends the view too, and gives the terminal back.
     """
-    await SpnasApp(feed, title).run_async()
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    factory = loop.get_task_factory()
+    try:
+        await SpnasApp(feed, title).run_async()
+    finally:
+        loop.set_task_factory(factory)  # from Python 3.12 on Textual leaves its own behind
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError  # Textual takes a cancellation for a wish to quit
 
 
 def watch(path: Path, is_live: Callable[[], bool]) -> None:

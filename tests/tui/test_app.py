@@ -1,5 +1,6 @@
 """What a user sees, on the real app in a terminal of 80 by 24."""
 
+import asyncio
 from datetime import timedelta
 from functools import partialmethod
 
@@ -127,6 +128,17 @@ async def test_arrows_scroll_the_leaderboard_under_its_headings(made_up, publish
         await made_up.until(pilot, "Phase", "serial\n", pressing="right")
 
 
+async def test_the_newest_event_stays_in_view_when_the_banner_takes_a_line(made_up, published):
+    events = made_up.whole_run()
+    feed = published(events[:-1])
+    async with app_of(made_up, feed, len(events)).run_test(size=SIZE) as pilot:
+        await made_up.until(pilot, "fullytrain phase finished: 1 model trained")
+        feed.publish(made_up.recorded(events)[-1])
+        await made_up.until(pilot, "✓ finished", "run digits finished: end of the pipeline")
+        await pilot.press("tab")
+        await made_up.until(pilot, "p-0001 AP 0.250", pressing="up")
+
+
 async def test_long_event_lines_are_wrapped_for_the_width_there_is(made_up, published):
     async with app_of(made_up, published(made_up.running_run()), 22).run_test(size=SIZE) as pilot:
         await made_up.until(pilot, "AP 0.104 (n_stuck 2);\n        r-0001 reignites s-0002")
@@ -145,6 +157,16 @@ async def test_run_live_shows_the_feed_until_the_user_quits(made_up, published, 
     monkeypatch.setattr(SpnasApp, "run_async", headless)
     await run_live(published(made_up.running_run()), "runs/digits")
     assert "digits" in shown[0]
+
+
+async def test_a_cancelled_view_ends_as_a_cancelled_task(made_up, published, monkeypatch):
+    monkeypatch.setattr(SpnasApp, "run_async", partialmethod(SpnasApp.run_async, headless=True, size=SIZE))
+    task = asyncio.create_task(run_live(published(made_up.running_run()), "runs/digits"))
+    await asyncio.sleep(0.3)
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_a_run_folder_can_be_looked_at(made_up, tmp_path):

@@ -6,7 +6,8 @@ from tui.app import SpnasApp
 from tui.feed import QueueFeed
 
 
-def test_the_search_screen_at_80_by_24(snap_compare, made_up):
+def test_the_search_screen_at_80_by_24(snap_compare, made_up, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
     feed, events = QueueFeed(), made_up.recorded(made_up.running_run(simulated=True))
     for event in events:
         feed.publish(event)

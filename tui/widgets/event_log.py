@@ -23,18 +23,20 @@ class EventLog(RichLog):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("up", "scroll_up", "Scroll", key_display="↑↓")]
 
     def __init__(self, *, classes: str | None = None) -> None:
-        super().__init__(max_lines=4 * LINES, wrap=True, min_width=20, classes=classes)
+        super().__init__(max_lines=4 * LINES, wrap=True, min_width=20, auto_scroll=False, classes=classes)
         self._view = SearchView()
         self._written = 0
         self._wrapped_for = 0
 
+    def on_mount(self) -> None:
+        self.anchor()
+
     def show(self, view: SearchView) -> None:
         self._view = view
-        at_end = self.is_vertical_scroll_end
         width = max(self.min_width, self.scrollable_content_region.width)
         for line in view.lines:
             if line.seq > self._written:
-                self.write(_wrapped(line, width), width=width, scroll_end=at_end)
+                self.write(_wrapped(line, width), width=width)
                 self._written = line.seq
 
     def on_resize(self, event: Resize) -> None:
