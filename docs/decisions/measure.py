@@ -19,7 +19,7 @@ from typing import Any
 from lineage.events import EpochFinished, JobAssigned, RunStarted
 from lineage.store import EventStore
 from lineage.writer import EventWriter
-from orchestrator.config import load_config
+from orchestrator.config_file import load_config
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.runtime import Runtime
 from orchestrator.search.state import SearchState
