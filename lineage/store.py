@@ -181,7 +181,6 @@ class EventStore:
         """
         with translated("the query failed", QueryError), self._connection.cursor() as cursor:
             _must_be_select(cursor, sql)
-            cursor.execute("BEGIN TRANSACTION READ ONLY")
             cursor.execute(sql, parameters)
             return QueryResult(tuple(column[0] for column in cursor.description or ()), cursor.fetchall())
 

@@ -126,10 +126,8 @@ def _literal(value: Any) -> str:
             return "NULL"
         case bool() | int():
             return str(value)
-        case float():
-            return f"'{value}'::DOUBLE"  # 0.1 alone is a DECIMAL
-        case datetime():
-            return f"'{value.isoformat()}'::TIMESTAMP"
+        case float() | datetime():
+            return f"'{value}'"  # as text that the column reads exactly: 0.1 alone would be a DECIMAL
         case str():
             return "'" + value.replace("'", "''").replace("\0", "' || chr(0) || '") + "'"
     return f"[{', '.join(map(_literal, value))}]"

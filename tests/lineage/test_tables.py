@@ -58,7 +58,7 @@ def test_a_candidate_from_proposal_to_result(store: EventStore) -> None:
     )
     store.append([assigned("j-1", "s-1")], NOON + minutes(1))
     assert some(store, "candidates", "s-1", "status", "proposed_at", "started_at") == ("running", at(0), at(1))
-    measured = {"ap": 0.25, "ap50": 0.5, "params": 1234, "peak_memory_bytes": 2**40, "latency_ms": 2.5}
+    measured = {"ap": 0.1 + 0.2, "ap50": 1 / 3, "params": 1234, "peak_memory_bytes": 2**40, "latency_ms": 2.5}
     store.append([finished("j-1", **measured)], NOON + minutes(5))
     assert some(store, "candidates", "s-1", "status", "finished_at", "checkpoint") == ("trained", at(5), "c" * 64)
     assert some(store, "candidates", "s-1", *measured, "flops") == (*measured.values(), 5000)
