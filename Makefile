@@ -19,12 +19,12 @@ check: install
 
 install: $(VENV)/.installed
 
-# mmcv asks for opencv-python, which needs the system's libGL; the headless build of the same version does not.
+# mmcv asks for opencv-python, which needs the system's libGL; the headless build, which lies in the same folder, does not.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
 	$(BIN)/pip uninstall -q -y opencv-python
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall 'opencv-python-headless<4.13'
 	touch $@
 
 clean:

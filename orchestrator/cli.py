@@ -144,7 +144,7 @@ def main() -> NoReturn:
     """Entry point of `spnas-orch`."""
     try:
         code = app(standalone_mode=False)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         code = 130
     except Exception as error:
         code = _report(error)

@@ -96,6 +96,8 @@ class _Watching:
 
     def __exit__(self, *exception: object) -> None:
         self._lines.close()
+        if self._feed is not None:
+            self._feed.close()
 
 
 def _describe(config: RunConfig, name: str) -> str:

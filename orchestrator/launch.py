@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.metadata
 import os
 import platform
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from lineage.events import Event, Recorded, RunResumed, RunStarted
+from lineage.events import Event, RunResumed, RunStarted
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.config import RunConfig
@@ -32,7 +32,7 @@ from trainers.protocol import WorkerSetup
 
 SIMULATED_SLOTS = 2
 
-Companion = Callable[[], Awaitable[None]]
+Companion = Callable[[], Coroutine[None, None, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def start_run(
         seed=config.general.seed,
         simulated=simulate,
         slots=len(devices),
-        window=len(devices) + len(devices) // 2,
+        window=len(devices),
         config=config.to_mapping(),
         workdir=str(source.resolve().parent),
         versions={"spnas-orch": importlib.metadata.version("spnas-orch"), "python": platform.python_version()},
@@ -108,14 +108,6 @@ def resume_run(folder: RunFolder, watchers: Watchers, speed: float | None = None
         )
         executor = _executor(folder, started, devices, log[-1].ts, speed)
         return _drive(folder, store, state, executor, [RunResumed()], watchers)
-
-
-def read_state(log: Sequence[Recorded]) -> SearchState:
-    """The search's state after a log."""
-    state = SearchState()
-    for recorded in log:
-        state = evolve(state, recorded.event)
-    return state
 
 
 def _make(folder: RunFolder, source: Path) -> list[Path]:
@@ -173,32 +165,37 @@ def _drive(
         now = executor.now if isinstance(executor, SimulatedExecutor) else lambda: datetime.now(UTC)
         runtime = Runtime(state, writer, executor, now)
         runtime.listeners.extend(watchers.listeners)
-        state = asyncio.run(_search(runtime, first, watchers.companion))
-    write_outputs(store, folder, state)
+        return asyncio.run(_search(runtime, first, watchers.companion, partial(write_outputs, store, folder)))
+
+
+async def _search(
+    runtime: Runtime,
+    first: Sequence[Event],
+    companion: Companion | None,
+    finish: Callable[[SearchState], None],
+) -> SearchState:
+    """Run the search beside its companion, `finish` once it is over, then wait until the companion is closed."""
+    beside = None if companion is None else asyncio.ensure_future(companion())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _interrupt, runtime, beside)
+    try:
+        state = await runtime.run(first)
+        finish(state)
+    except BaseException:
+        if beside is not None:
+            beside.cancel()
+        raise
+    finally:
+        if beside is not None:
+            await asyncio.gather(beside, return_exceptions=True)
     return state
 
 
-async def _search(runtime: Runtime, first: Sequence[Event], companion: Companion | None) -> SearchState:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _interrupt, runtime)
-    if companion is None:
-        return await runtime.run(first)
-    beside = asyncio.ensure_future(companion())
-    try:
-        return await runtime.run(first)
-    except BaseException:
-        beside.cancel()
-        raise
-    finally:
-        if runtime.stop.is_set():
-            beside.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await beside
-
-
-def _interrupt(runtime: Runtime) -> None:
+def _interrupt(runtime: Runtime, beside: asyncio.Future[None] | None) -> None:
     """The first signal stops the run in order; the second ends the process at once (workers end with it)."""
     if runtime.stop.is_set():
         os._exit(130)
     runtime.stop.set()
+    if beside is not None:
+        beside.cancel()

@@ -1,6 +1,5 @@
 # Faster R-CNN R50-FPN, 1x schedule (12 epochs), scaled down to 96-pixel images of handwritten digits.
 # An ordinary mmdet 3.x configuration: a search replaces backbone and neck and keeps everything else.
-# ruff: noqa: C408 (mmdet's configurations are written with dict)
 _base_ = ["mmdet::_base_/models/faster-rcnn_r50_fpn.py", "mmdet::_base_/default_runtime.py"]
 
 data_root = "data/digits/detection/"  # seen from the folder of the search's configuration

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from lineage.architecture import Genotype
 from lineage.events import EpochFinished, Event, JobAssigned, JobFinished, WeightsInherited, WorkerStarted
+from lineage.morphism import preserves_function
 from orchestrator.search.state import Candidate, SearchState
 
 EPOCH_S = 60.0
@@ -115,11 +116,6 @@ def _inheritance(state: SearchState, assigned: JobAssigned, candidate: Candidate
     ours, theirs = set(candidate.blueprint.positions), set(parent.blueprint.positions)
     per_block = 12
     kept = len(ours & theirs)
-    preserved = (
-        candidate.reignition_id is None
-        and candidate.blueprint.genotype.stages[: len(parent.blueprint.genotype.stages)]
-        == parent.blueprint.genotype.stages
-    )
     return [
         WeightsInherited(
             job_id=assigned.job_id,
@@ -130,6 +126,6 @@ def _inheritance(state: SearchState, assigned: JobAssigned, candidate: Candidate
             tensors_adapted=0,
             tensors_new=per_block * (len(ours) - kept),
             tensors_dropped=per_block * (len(theirs) - kept),
-            residual=0.0 if preserved else 0.5,
+            residual=0.0 if preserves_function(candidate.morphisms) else 0.5,
         )
     ]

@@ -95,6 +95,7 @@ def _candidate(event: CandidateProposed) -> Candidate:
         event.ignition,
         event.parent_id,
         event.reignition_id,
+        event.morphisms,
         event.params,
         event.flops,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 from lineage.cost import cost
-
 from lineage.events import CandidateProposed, PhaseFinished
 from lineage.morphism import Blueprint
 from orchestrator.search.state import Candidate, SearchState, rank

@@ -24,6 +24,7 @@ class Candidate:
     ignition: int
     parent_id: str | None
     reignition_id: str | None
+    morphisms: tuple[str, ...]
     params: int
     flops: int
     outcome: Outcome = "pending"

@@ -1,8 +1,8 @@
 """The measurements that the decision records cite; nothing here is part of the program.
 
-python docs/decisions/measure.py store     # events a second, one producer and 64
-python docs/decisions/measure.py window    # how busy two simulated devices are when proposals run ahead of outcomes
-python docs/decisions/measure.py ui        # how long the event loop of a search is held up, with and without the UI
+python benchmarks/decisions.py store     # events a second, one producer and 64
+python benchmarks/decisions.py window    # how busy two simulated devices are when proposals run ahead of outcomes
+python benchmarks/decisions.py ui        # how long the event loop of a search is held up, with and without the UI
 """
 
 from __future__ import annotations
