@@ -57,7 +57,7 @@ class DetectionTrainer:
         self.template = template
         if "custom_imports" in self.template:
             import_modules_from_strings(**self.template.custom_imports)
-        self.data = DetectionData(self.template)
+        self.data = DetectionData(self.template, loader_processes=device.type == "cuda")
         self._check()
 
     def run(self, job: DetectionJob, emit: Emit) -> JobFinished:

@@ -16,13 +16,17 @@ from trainers.errors import DataError
 class DetectionData:
     """Training and validation set of a template; its modules must be registered with mmdet beforehand."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, loader_processes: bool) -> None:
         """Read the annotations, and one image of each set.
+
+        With `loader_processes`, images are loaded by as many processes as the template's `num_workers` says; without,
+        as where every core has a worker of its own, by this process.
 
         Raises:
             DataError: an annotation file or image is missing or broken, or no image is left.
         """
         self._config = config
+        self._loader_processes = loader_processes
         self.train = _open(config.train_dataloader, "train_dataloader")
         self.val = _open(config.val_dataloader, "val_dataloader")
 
@@ -32,14 +36,28 @@ class DetectionData:
 
     def train_batches(self, seed: int) -> DataLoader[Any]:
         """The training set batch by batch, in an order drawn from `seed`."""
-        return _loader(self._config.train_dataloader, self.train, seed)
+        return self._loader(self._config.train_dataloader, self.train, seed)
 
     def val_batches(self) -> DataLoader[Any]:
-        return _loader(self._config.val_dataloader, self.val, seed=0)
+        return self._loader(self._config.val_dataloader, self.val, seed=0)
 
     def probe(self, images: int) -> dict[str, Any]:
         """The first `images` validation images as one batch for a detector's `data_preprocessor`."""
         return pseudo_collate([self.val[index] for index in range(min(images, len(self.val)))])
+
+    def _loader(self, section: Config, dataset: BaseDataset, seed: int) -> DataLoader[Any]:
+        sampler = DATA_SAMPLERS.build(
+            section.get("sampler", {"type": "DefaultSampler"}), default_args={"dataset": dataset, "seed": seed}
+        )
+        batch_size, batch_sampler = section.get("batch_size", 1), section.get("batch_sampler")
+        shared = {
+            "collate_fn": pseudo_collate,
+            "num_workers": section.get("num_workers", 0) if self._loader_processes else 0,
+        }
+        if batch_sampler is None:
+            return DataLoader(dataset, batch_size, sampler=sampler, **shared)
+        batches = DATA_SAMPLERS.build(batch_sampler, default_args={"sampler": sampler, "batch_size": batch_size})
+        return DataLoader(dataset, batch_sampler=batches, **shared)
 
 
 def _open(section: Config, name: str) -> BaseDataset:
@@ -60,14 +78,3 @@ def _open(section: Config, name: str) -> BaseDataset:
             f"the categories in {section.dataset.get('ann_file', 'its annotations')}"
         )
     return dataset
-
-
-def _loader(section: Config, dataset: BaseDataset, seed: int) -> DataLoader[Any]:
-    sampler = DATA_SAMPLERS.build(
-        section.get("sampler", {"type": "DefaultSampler"}), default_args={"dataset": dataset, "seed": seed}
-    )
-    batch_size, batch_sampler = section.get("batch_size", 1), section.get("batch_sampler")
-    if batch_sampler is None:
-        return DataLoader(dataset, batch_size, sampler=sampler, collate_fn=pseudo_collate)
-    batches = DATA_SAMPLERS.build(batch_sampler, default_args={"sampler": sampler, "batch_size": batch_size})
-    return DataLoader(dataset, batch_sampler=batches, collate_fn=pseudo_collate)
