@@ -70,7 +70,7 @@ class LineDisplay:
             return
         if isinstance(event, PhaseStarted):
             algorithm = self._config[event.step].get("search_algorithm") or {}
-            self._begin(f"{event.step} ({event.phase})", algorithm.get("max_sample", 1))
+            self._begin(event.step, algorithm.get("max_sample", 1))
         elif isinstance(event, PhaseFinished):
             self.close()
         elif self._progress is not None and self._task is not None and _ends_a_candidate(recorded):
