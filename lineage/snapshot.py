@@ -39,7 +39,11 @@ def open_snapshot(path: Path) -> Iterator[EventStore]:
     with TemporaryDirectory(prefix="spnas-snapshot-") as folder:
         copy = Path(folder) / path.name
         _copy(path, copy)
-        with EventStore.open_read_only(copy) as store:
+        try:
+            store = EventStore.open_read_only(copy)
+        except StoreError as error:
+            raise type(error)(str(error).replace(str(copy), str(path))) from None
+        with store:
             yield store
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -112,7 +113,9 @@ def _summarize(console: Console, folder: RunFolder, state: SearchState) -> int:
     """The Pareto front, where the files are, and what to type next; the exit code."""
     shown = folder.path.relative_to(Path.cwd()) if folder.path.is_relative_to(Path.cwd()) else folder.path
     if state.status == "stopped":
-        console.print(f"interrupted; go on with: spnas-orch resume {shown}", soft_wrap=True, highlight=False)
+        console.print(
+            f"interrupted; go on with: spnas-orch resume {shlex.quote(str(shown))}", soft_wrap=True, highlight=False
+        )
         return INTERRUPTED
     with open_snapshot(folder.database) as store:
         front = store.query(FRONT)
@@ -125,5 +128,7 @@ def _summarize(console: Console, folder: RunFolder, state: SearchState) -> int:
     console.print(
         f"files: {shown}/ (lineage.duckdb, total_list_*.csv, pareto_front.csv, models/, logs/)", soft_wrap=True
     )
-    console.print(f'next:  spnas-orch sql {shown} "SELECT * FROM leaderboard"', soft_wrap=True, highlight=False)
+    console.print(
+        f'next:  spnas-orch sql {shlex.quote(str(shown))} "SELECT * FROM leaderboard"', soft_wrap=True, highlight=False
+    )
     return 0

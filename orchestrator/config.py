@@ -9,12 +9,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lineage.architecture import Genotype
 from lineage.events import Phase
+
+MANY = 1_000_000  # bounds counts, so that no typing slip asks for a search without end
+Side = Annotated[int, Field(ge=32, le=65536)]
 
 DEFAULT_START = "b_11-21-21-21_0-0-0-0"
 
@@ -39,7 +42,7 @@ class General(_Section):
     """What holds for the whole run. `make_data` makes a built-in data set in ./data before training."""
 
     worker: Worker = Worker()
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     make_data: Literal["digits"] | None = None
 
 
@@ -75,12 +78,12 @@ class Reignite(_Section):
     A stall: `n_stuck` candidates in a row none of which beats the best AP by more than `min_delta`.
     """
 
-    n_stuck: int = Field(default=10, ge=1)
+    n_stuck: int = Field(default=10, ge=1, le=MANY)
     min_delta: float = Field(default=0.0, ge=0, le=1)
     max_reignitions: int = Field(default=2, ge=0, le=10)
     data: str
-    epoch: int = Field(default=1, ge=1)
-    batch_size: int = Field(default=64, ge=1)
+    epoch: int = Field(default=1, ge=1, le=MANY)
+    batch_size: int = Field(default=64, ge=1, le=MANY)
     learning_rate: float = Field(default=0.01, gt=0)
 
 
@@ -91,8 +94,8 @@ class SearchAlgorithm(_Section):
     codec: Literal["SpNasCodec"] = "SpNasCodec"
     total_list: str | None = None
     sample_level: Literal["serial", "parallel"]
-    max_sample: int = Field(default=10, ge=1)
-    max_optimal: int = Field(default=5, ge=1)
+    max_sample: int = Field(default=10, ge=1, le=MANY)
+    max_optimal: int = Field(default=5, ge=1, le=MANY)
     serial_settings: SerialSettings = SerialSettings()
     reignite: Reignite | None = None
     last_search_result: str | None = None
@@ -115,8 +118,8 @@ class SearchSpace(_Section):
     type: Literal["SearchSpace"] = "SearchSpace"
     start: str | None = None
     base_width: int = Field(default=64, ge=1, le=1024)
-    image_size: tuple[int, int] = (800, 1333)
-    neck_channels: int = Field(default=256, ge=1)
+    image_size: tuple[Side, Side] = (800, 1333)
+    neck_channels: int = Field(default=256, ge=1, le=65536)
     max_blocks: int = Field(default=60, ge=1, le=200)
     max_branches: int = Field(default=2, ge=1, le=9)
 
@@ -140,7 +143,7 @@ class Trainer(_Section):
     model_desc_file: str | None = None
     model_desc: str | None = None
     reignition: bool | None = Field(default=None, validation_alias=AliasChoices("regnition", "reignition"))
-    epoch: int = Field(default=1, ge=1)
+    epoch: int = Field(default=1, ge=1, le=MANY)
 
     @field_validator("model_desc")
     @classmethod

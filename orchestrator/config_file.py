@@ -26,7 +26,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"can't read the configuration {path}: {reason}") from error
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, _Loader)
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(raw, dict):
@@ -45,6 +45,21 @@ def parse_config(raw: dict[str, Any], source: str) -> RunConfig:
     except ValidationError as error:
         faults = "\n".join(f"  {_explain(fault)}" for fault in error.errors())
         raise ConfigError(f"{source} can't be used:\n{faults}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key that stands twice in a mapping is an error, not the last one's gain."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag != "tag:yaml.org,2002:merge" and key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} stands twice in one section", key_node.start_mark
+                )
+            if isinstance(key_node, yaml.ScalarNode):
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -80,6 +95,8 @@ def _explain(fault: Any) -> str:
     location = [str(part) for part in fault["loc"] if part != "steps"]
     where = ".".join(location)
     if fault["type"] == "extra_forbidden":
+        if location[-1] in _siblings(fault["loc"][:-1]):
+            return f"{where}: this key is given twice, in two spellings"
         return f"unknown key {where!r}{nearest(location[-1], _siblings(fault['loc'][:-1]))}"
     if fault["type"] == "missing":
         return f"{where}: this key is missing"

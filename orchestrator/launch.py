@@ -9,12 +9,13 @@ import platform
 import shutil
 import signal
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from lineage.events import Event, RunResumed, RunStarted
+from lineage.errors import StoreError
+from lineage.events import Event, JobAssigned, Recorded, RunResumed, RunStarted
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.config import RunConfig
@@ -77,11 +78,20 @@ def start_run(
         versions={"spnas-orch": importlib.metadata.version("spnas-orch"), "python": platform.python_version()},
     )
     made = _make(folder, source)
+    assignments: list[Recorded] = []
+
+    def notice(recorded: Recorded) -> None:
+        if isinstance(recorded.event, JobAssigned):
+            assignments.append(recorded)
+
     try:
         with folder.held(), EventStore.create(folder.database) as store:
             executor = _executor(folder, started, devices, EPOCH, speed)
+            watchers = replace(watchers, listeners=(notice, *watchers.listeners))
             return _drive(folder, store, SearchState(), executor, [started], watchers)
-    except UserError:
+    except (UserError, StoreError):
+        if assignments:  # it is a run by now: what went wrong later costs nothing that was done
+            raise
         for path in made:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         raise

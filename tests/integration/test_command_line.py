@@ -261,3 +261,12 @@ def test_help_and_simulation_never_import_torch(tmp_path: Path):
             [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ, timeout=60
         )
         assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_file_that_is_no_store_is_named_as_the_user_named_it(spnas: Spnas, tmp_path: Path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "lineage.duckdb").write_text("junk")
+    for command in (("status", "bad"), ("lineage", "bad"), ("sql", "bad", "SELECT 1"), ("resume", "bad")):
+        done = spnas(*command)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert str(tmp_path / "bad" / "lineage.duckdb") in done.stderr

@@ -142,3 +142,16 @@ def test_an_override_that_fits_nowhere_is_refused(override: str):
 def test_the_example_is_safe_yaml_with_every_step_the_demo_promises():
     raw = yaml.safe_load(EXAMPLE.read_text())
     assert raw["pipeline"] == ["serial", "parallel", "fullytrain"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (VEGA.replace("max_sample: 10", "max_sample: 10\n    max_sample: 11"), "'max_sample' stands twice"),
+        (VEGA.replace("expend_ratio: 0.3", "expend_ratio: 0.3, expand_ratio: 0.2"), "given twice, in two spellings"),
+        (VEGA.replace("{worker:", f"{{seed: {2**70}, worker:"), "general.seed"),
+    ],
+)
+def test_what_says_two_things_at_once_or_too_much_is_refused(tmp_path: Path, text: str, expected: str):
+    with pytest.raises(ConfigError, match=expected):
+        load_config(write(tmp_path, text))

@@ -1,0 +1,45 @@
+"""What a failing start leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lineage.events import Event, WorkerStarted
+from orchestrator import launch
+from orchestrator.config_file import load_config
+from orchestrator.errors import ConfigError
+from orchestrator.executors.simulated import SimulatedExecutor
+from orchestrator.launch import Watchers, start_run
+from orchestrator.run_folder import RunFolder
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"
+
+
+class Refusing(SimulatedExecutor):
+    """Workers that refuse to go on after so many reports."""
+
+    patience = 0
+
+    async def reports(self) -> list[Event]:
+        self.patience -= 1
+        if self.patience < 0:
+            raise ConfigError("the template is odd")
+        return await super().reports()
+
+
+@pytest.mark.parametrize(("patience", "kept"), [(0, False), (6, True)])
+def test_a_run_that_never_began_leaves_nothing_and_one_that_did_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int, kept: bool
+):
+    monkeypatch.setattr(Refusing, "patience", patience)
+    monkeypatch.setattr(launch, "SimulatedExecutor", Refusing)
+    folder = RunFolder(tmp_path / "run")
+    heard: list[Event] = []
+    watchers = Watchers((lambda recorded: heard.append(recorded.event),))
+    with pytest.raises(ConfigError, match="the template is odd"):
+        start_run(folder, load_config(EXAMPLE), EXAMPLE, watchers, simulate=True)
+    assert any(isinstance(event, WorkerStarted) for event in heard) == kept
+    assert folder.database.exists() == kept
+    assert folder.path.exists() == kept
