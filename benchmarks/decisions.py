@@ -26,7 +26,7 @@ from orchestrator.search.state import SearchState
 from tui.app import SpnasApp
 from tui.feed import QueueFeed
 
-EXAMPLE = Path(__file__).parents[2] / "examples/digits/sp_nas.yml"
+EXAMPLE = Path(__file__).parents[1] / "examples/digits/sp_nas.yml"
 SPEED = 200.0
 BUSY = """
     SELECT sum(epoch(finished_at - started_at)) / (2 * epoch(max(finished_at) - min(started_at))),
