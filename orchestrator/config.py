@@ -16,14 +16,16 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 from lineage.architecture import Genotype
 from lineage.events import Phase
 
+MAX_CHANNELS = 65536
 MANY = 1_000_000  # bounds counts, so that no typing slip asks for a search without end
 Side = Annotated[int, Field(ge=32, le=65536)]
 
+PARETO_FRONT = "pareto_front.csv"
 DEFAULT_START = "b_11-21-21-21_0-0-0-0"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -101,11 +103,24 @@ class SearchAlgorithm(_Section):
     last_search_result: str | None = None
     reignition: bool | None = Field(default=None, validation_alias=AliasChoices("regnition", "reignition"))
 
+    @property
+    def record(self) -> str:
+        """File name of the step's record."""
+        return self.total_list or f"total_list_{self.sample_level[0]}.csv"
+
+    @property
+    def source(self) -> str | None:
+        """The record this step starts from, as the user named it."""
+        return self.last_search_result or self.serial_settings.last_search_result
+
     @field_validator("total_list")
     @classmethod
     def _stays_in_the_run_folder(cls, value: str | None) -> str | None:
-        if value is not None and Path(value).name != value:
-            raise ValueError(f"{value!r} must be a bare file name: it is written into the run folder")
+        if value is not None and (Path(value).name != value or not value.endswith(".csv") or value == PARETO_FRONT):
+            raise ValueError(
+                f"{value!r} must be a bare file name ending in .csv, other than {PARETO_FRONT}: "
+                "it is written into the run folder"
+            )
         return value
 
 
@@ -118,17 +133,27 @@ class SearchSpace(_Section):
     type: Literal["SearchSpace"] = "SearchSpace"
     start: str | None = None
     base_width: int = Field(default=64, ge=1, le=1024)
-    image_size: tuple[Side, Side] = (800, 1333)
+    image_size: Annotated[tuple[Side, Side], Field(strict=False)] = (800, 1333)
     neck_channels: int = Field(default=256, ge=1, le=65536)
     max_blocks: int = Field(default=60, ge=1, le=200)
     max_branches: int = Field(default=2, ge=1, le=9)
 
-    @field_validator("start")
-    @classmethod
-    def _is_a_network(cls, value: str | None) -> str | None:
-        if value is not None:
-            Genotype.parse(value)
-        return value
+    @property
+    def first(self) -> Genotype:
+        """The first network."""
+        return Genotype.parse(self.start or DEFAULT_START)
+
+    @model_validator(mode="after")
+    def _starts_inside(self) -> Self:
+        first = self.first
+        for found, limit, what in (
+            (first.depth, self.max_blocks, "blocks, more than max_blocks"),
+            (max(first.parallel), self.max_branches, "branches, more than max_branches"),
+            (max(first.stage_channels(self.base_width)), MAX_CHANNELS, "channels, more than can be trained:"),
+        ):
+            if found > limit:
+                raise ValueError(f"start {first} has {found} {what} {limit}")
+        return self
 
 
 class Trainer(_Section):
@@ -185,7 +210,7 @@ class RunConfig(_Section):
     """A whole configuration; `steps` holds the sections by name, in the order of the file."""
 
     general: General = General()
-    pipeline: tuple[str, ...] = Field(min_length=1)
+    pipeline: tuple[str, ...] = Field(min_length=1, strict=False)
     steps: dict[str, Step]
 
     @model_validator(mode="before")
@@ -210,13 +235,31 @@ class RunConfig(_Section):
             raise ValueError("pipeline names a step twice")
         if len({self.steps[name].trainer.template for name in self.pipeline}) > 1:
             raise ValueError("the steps name different templates; one template for the whole pipeline is supported")
-        lists: set[str] = set()
+        records: dict[str, str] = {}
         for name in self.pipeline:
             step = self.steps[name]
-            _check_sources(name, step, lists)
-            if step.search_algorithm is not None and step.search.total_list:
-                lists.add(step.search.total_list)
+            _check_sources(name, step, records)
+            if step.search_algorithm is not None:
+                if step.search.record in records:
+                    raise ValueError(f"{name} and {records[step.search.record]} would both write {step.search.record}")
+                records[step.search.record] = name
+        first = self.steps[self.pipeline[0]]
+        if first.phase == "fullytrain" and first.trainer.model_desc is None:
+            raise ValueError(f"{self.pipeline[0]}: there is nothing to train yet; give trainer.model_desc a code")
         return self
+
+    def source_of(self, name: str) -> str | None:
+        """The earlier step that step `name` starts from: the one whose record it names, else the one before."""
+        step, index = self.steps[name], self.pipeline.index(name)
+        record = step.trainer.model_desc_file if step.search_algorithm is None else step.search.source
+        if record is None:
+            return self.pipeline[index - 1] if index else None
+        earlier = {
+            self.steps[other].search.record: other
+            for other in self.pipeline[:index]
+            if self.steps[other].search_algorithm is not None
+        }
+        return earlier[Path(record).name]
 
     @property
     def template(self) -> Path:
@@ -230,20 +273,19 @@ class RunConfig(_Section):
         return {**dump, **{name: steps[name] for name in self.pipeline}}
 
 
-def _check_sources(name: str, step: Step, earlier_lists: set[str]) -> None:
-    """A step may name the record of an earlier step of the same run; other sources are refused by name."""
+def _check_sources(name: str, step: Step, records: dict[str, str]) -> None:
+    """A step may name the record of an earlier step of the same pipeline; other sources are refused by name."""
     algorithm = step.search_algorithm
     settings = algorithm.serial_settings if algorithm else None
-    for key, source in (
-        ("last_search_result", algorithm.last_search_result if algorithm else None),
-        ("last_search_result", settings.last_search_result if settings else None),
-        ("model_desc_file", step.trainer.model_desc_file),
-    ):
-        if source is not None and Path(source).name not in earlier_lists:
-            raise ValueError(
-                f"{name}: {key} {source!r} is not the total_list of an earlier step of this pipeline "
-                f"({', '.join(sorted(earlier_lists)) or 'there is none'}); other records can't be read yet"
-            )
+    key = "last_search_result" if algorithm else "model_desc_file"
+    source = algorithm.source if algorithm else step.trainer.model_desc_file
+    if source is not None and step.phase == "serial":
+        raise ValueError(f"{name}: serial growth starts from search_space.start; {key} is for parallel steps so far")
+    if source is not None and Path(source).name not in records:
+        raise ValueError(
+            f"{name}: {key} {source!r} is not the total_list of an earlier step of this pipeline "
+            f"({', '.join(sorted(records)) or 'there is none'}); other records can't be read yet"
+        )
     if any(owner is not None and owner.reignition for owner in (algorithm, settings, step.trainer)):
         raise ValueError(
             f"{name}: regnition: True (start from a reignited backbone) is not supported yet; set it False"

@@ -14,6 +14,7 @@ from typing import Any
 
 from lineage import queries
 from lineage.store import EventStore, QueryResult
+from orchestrator.config import PARETO_FRONT
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.state import SearchState
 
@@ -24,10 +25,9 @@ def write_outputs(store: EventStore, folder: RunFolder, state: SearchState) -> N
     for name in state.config.pipeline:
         algorithm = state.config.steps[name].search_algorithm
         if algorithm is not None:
-            default = f"total_list_{algorithm.sample_level[0]}.csv"
-            path = folder.path / (algorithm.total_list or default)
+            path = folder.path / algorithm.record
             _write_query(store.query(queries.TOTAL_LIST, [name]), path)
-    _write_query(store.query(queries.PARETO_FRONT), folder.path / "pareto_front.csv")
+    _write_query(store.query(queries.PARETO_FRONT), folder.path / PARETO_FRONT)
     for candidate_id, checkpoint in store.query(queries.FULLY_TRAINED).rows:
         _copy_model(folder.checkpoints / f"{checkpoint}.safetensors", folder.models / f"{candidate_id}.safetensors")
 

@@ -12,7 +12,7 @@ from lineage.architecture import Genotype
 from lineage.cost import stage_cost
 from lineage.events import Event
 from lineage.morphism import Blueprint, Branch, apply
-from orchestrator.config import DEFAULT_START, SearchSpace
+from orchestrator.config import SearchSpace
 from orchestrator.search.proposal import finished, generator, is_settled, next_id, proposed, start_of
 from orchestrator.search.state import Candidate, SearchState
 
@@ -39,7 +39,7 @@ def propose(state: SearchState) -> Event | None:
 
 
 def _hand_made(state: SearchState) -> Event:
-    genotype = Genotype.parse(state.step.search_space.start or DEFAULT_START)
+    genotype = state.step.search_space.first
     candidate_id = next_id(state, "p")
     return proposed(state, candidate_id, Blueprint.seed(genotype, candidate_id), None)
 

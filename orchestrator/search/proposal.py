@@ -74,7 +74,9 @@ def finished(state: SearchState, reason: str) -> PhaseFinished:
 
 
 def start_of(state: SearchState) -> Candidate | None:
-    """The candidate the current step starts from: the best of the step before."""
-    if not state.finished_steps or state.finished_steps[-1].best_candidate_id is None:
-        return None
-    return state.candidates[state.finished_steps[-1].best_candidate_id]
+    """The candidate the current step starts from: the best of the step it names, else of the step before."""
+    assert state.config is not None
+    assert state.current_step is not None
+    source = state.config.source_of(state.current_step)
+    best = {done.step: done.best_candidate_id for done in state.finished_steps}.get(source or "")
+    return state.candidates[best] if best else None

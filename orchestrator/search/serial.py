@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from lineage.architecture import Genotype, GenotypeError
+from lineage.architecture import GenotypeError
 from lineage.events import Event, ReignitionProposed
 from lineage.morphism import AddStage, Blueprint, Morphism, apply, expansions, swaps
-from orchestrator.config import DEFAULT_START, Reignite, SearchSpace, SerialSettings
+from orchestrator.config import Reignite, SearchSpace, SerialSettings
 from orchestrator.search.proposal import finished, generator, is_settled, next_id, proposed
 from orchestrator.search.selection import parent_probabilities
 from orchestrator.search.stall import candidates_since_best
@@ -44,7 +44,7 @@ def propose(state: SearchState) -> Event | None:
 
 
 def _seed(state: SearchState) -> Event:
-    genotype = Genotype.parse(state.step.search_space.start or DEFAULT_START)
+    genotype = state.step.search_space.first
     candidate_id = next_id(state, "s")
     return proposed(state, candidate_id, Blueprint.seed(genotype, candidate_id), None)
 
@@ -127,7 +127,7 @@ def _mutate(
 def _draw(blueprint: Blueprint, settings: SerialSettings, space: SearchSpace, rng: random.Random) -> Morphism | None:
     room = space.max_blocks - blueprint.genotype.depth
     options: list[tuple[float, tuple[Morphism, ...]]] = [
-        (settings.addstage_ratio, (AddStage(),) if room and len(blueprint.block_ids) < settings.max_stages else ()),
+        (settings.addstage_ratio, (AddStage(),) if room > 0 and len(blueprint.block_ids) < settings.max_stages else ()),
         (settings.expand_ratio, expansions(blueprint, min(room, MAX_NEW_BLOCKS))),
         (1 - settings.addstage_ratio - settings.expand_ratio, swaps(blueprint)),
     ]
