@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 JobKind = Literal["fast_train", "reignite", "full_train"]
 Phase = Literal["serial", "parallel", "fullytrain"]
-Fault = Literal["out_of_memory", "non_finite", "crash", "data", "bug"]
+Fault = Literal["out_of_memory", "non_finite", "crash", "data", "checkpoint", "bug"]
 
 
 class _Event(BaseModel):
@@ -211,7 +211,9 @@ class JobFinished(_Event):
 
 
 class JobFailed(_Event):
-    """A job ended badly. The fault says who must act: data is the user's, bug is ours, others may be tried again."""
+    """A job ended badly. The fault says who must act: data and checkpoint (a file that is gone or damaged) are the
+    user's, bug is ours, the others may be tried again.
+    """
 
     kind: Literal["JobFailed"] = "JobFailed"
     job_id: str

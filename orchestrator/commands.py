@@ -52,7 +52,7 @@ def resume(run: str, tui: bool) -> int:
 
 def check(config_path: Path, overrides: list[str]) -> None:
     """Say what a configuration would do, or why it can't."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = stdout_console()
     config = load_config(config_path, overrides)
     workdir = config_path.resolve().parent
     console.print(f"template {workdir / config.template} (it is Python, and loading it runs it)")
@@ -60,7 +60,7 @@ def check(config_path: Path, overrides: list[str]) -> None:
     console.print(f"  loads: {facts.get('classes', '?')} classes")
     for name in config.pipeline:
         console.print(f"step {name}: {_describe(config, name)}", markup=False)
-    console.print(f"{config_path} can be started: spnas-orch start {config_path}")
+    console.print(f"configuration and template can be used: spnas-orch start {shlex.quote(str(config_path))}")
 
 
 class _Watching:
@@ -113,10 +113,10 @@ def _summarize(console: Console, folder: RunFolder, state: SearchState) -> int:
     """The Pareto front, where the files are, and what to type next; the exit code."""
     shown = folder.path.relative_to(Path.cwd()) if folder.path.is_relative_to(Path.cwd()) else folder.path
     if state.status == "stopped":
-        console.print(
-            f"interrupted; go on with: spnas-orch resume {shlex.quote(str(shown))}", soft_wrap=True, highlight=False
-        )
-        return INTERRUPTED
+        with open_snapshot(folder.database) as store:
+            ((reason,),) = store.query("SELECT reason FROM run").rows
+        console.print(f"{reason}; go on with: spnas-orch resume {shlex.quote(str(shown))}", soft_wrap=True)
+        return INTERRUPTED if reason == "interrupted" else 1
     with open_snapshot(folder.database) as store:
         front = store.query(FRONT)
         (simulated, reason), *_ = store.query("SELECT simulated, reason FROM run").rows

@@ -13,6 +13,8 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from orchestrator.config import RunConfig, nearest
 from orchestrator.errors import ConfigError
 
+NOT_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)  # all that PyYAML may raise
+
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Configuration of a YAML file, with ``KEY=VALUE`` overrides (dotted keys, YAML values) applied first.
@@ -26,8 +28,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"can't read the configuration {path}: {reason}") from error
     try:
-        raw = yaml.load(text, _Loader)
-    except (yaml.YAMLError, RecursionError) as error:
+        raw = _expand(yaml.load(text, _Loader), {"local_base_path": str(path.resolve().parent)})
+    except NOT_YAML as error:
         raise ConfigError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(
@@ -35,7 +37,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         )
     for override in overrides:
         _override(raw, override)
-    return parse_config(_expand(raw, {"local_base_path": str(path.resolve().parent)}), str(path))
+    return parse_config(raw, str(path))
 
 
 def parse_config(raw: dict[str, Any], source: str) -> RunConfig:
@@ -50,16 +52,16 @@ def parse_config(raw: dict[str, Any], source: str) -> RunConfig:
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which a key that stands twice in a mapping is an error, not the last one's gain."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
         seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag != "tag:yaml.org,2002:merge" and key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} stands twice in one section", key_node.start_mark
-                )
-            if isinstance(key_node, yaml.ScalarNode):
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    problem = f"the key {key.value!r} stands twice in one section"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        return node
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -67,6 +69,9 @@ def _override(raw: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise ConfigError(f"--set {override!r}: expected KEY=VALUE, for example serial.search_algorithm.max_sample=20")
     *parents, last = key.split(".")
+    first, known = key.split(".")[0], ["general", *map(str, raw)]
+    if first not in known:
+        raise ConfigError(f"--set {override!r}: unknown key {first!r}{nearest(first, known)}")
     section: Any = raw
     for name in parents:
         if section.get(name) is None:
@@ -75,12 +80,13 @@ def _override(raw: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise ConfigError(f"--set {override!r}: {name!r} is a value, not a section")
     try:
-        section[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        section[last] = _expand(yaml.load(value, _Loader), {})
+    except NOT_YAML as error:
         raise ConfigError(f"--set {override!r}: the value is no valid YAML") from error
 
 
 def _expand(value: Any, names: dict[str, str]) -> Any:
+    """`value` with the names in its strings replaced, and no part of it shared with another (YAML's aliases)."""
     if isinstance(value, dict):
         return {key: _expand(item, names) for key, item in value.items()}
     if isinstance(value, list):

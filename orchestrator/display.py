@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from lineage.events import (
     CandidateAbandoned,
@@ -91,12 +94,12 @@ def _ends_a_candidate(recorded: Recorded) -> bool:
 
 def table(title: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> Table:
     """A rich table of query rows."""
-    result = Table(title=title or None, title_justify="left")
+    result = Table(title=Text(title) if title else None, title_justify="left")
     for position, column in enumerate(columns):
         numeric = any(isinstance(row[position], int | float) for row in rows)
-        result.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        result.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        result.add_row(*("" if value is None else _text(value) for value in row))
+        result.add_row(*("" if value is None else Text(_text(value)) for value in row))
     return result
 
 
@@ -106,6 +109,14 @@ def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read along has gone; that is no reason to stop a search."""
+        self.quiet = True
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
 def stdout_console() -> Console:
     """A console that fits its tables to the terminal; in a file or pipe they are as wide as they need to be."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED_WIDTH)
+    return _Output(highlight=False, markup=False, width=None if sys.stdout.isatty() else UNBOUNDED_WIDTH)

@@ -25,9 +25,13 @@ def write_example(name: str, directory: Path) -> list[Path]:
     """
     known = sorted(path.name for path in _root().iterdir() if (path / _FILES[0]).is_file())
     if name not in known:
-        raise UserError(f"no example {name!r}{nearest(name, known)}; there is: {', '.join(known)}")
+        raise UserError(f"no example {name!r}{nearest(name, known)} (examples: {', '.join(known)})")
     targets = [directory / file for file in _FILES]
-    if existing := [str(target) for target in targets if target.exists()]:
+    try:
+        existing = [str(target) for target in targets if target.exists()]
+    except OSError as error:
+        raise UserError(f"can't write into {str(directory)[:80]}: {error.strerror}") from error
+    if existing:
         raise UserError(f"{' and '.join(existing)} exists already: name another folder, spnas-orch init DIR")
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 from lineage import queries
 from lineage.snapshot import open_snapshot
@@ -95,7 +94,7 @@ def lineage(run: str, candidate: str | None, as_json: bool) -> None:
     if as_json:
         _print_json(facts)
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = stdout_console()
     console.print(f"lineage of run {run_id}{' (simulated)' if simulated else ''}", markup=False)
     for root in roots:
         for line in _tree(graph, root, shown):

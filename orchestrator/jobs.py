@@ -13,7 +13,8 @@ from trainers.protocol import ClassificationJob, DetectionJob, Job, NetworkRef
 def job_of(state: SearchState, assigned: JobAssigned, workdir: Path) -> Job:
     """The message for an assignment; relative data paths are read from `workdir`, the configuration's folder."""
     assert state.config is not None
-    seed = zlib.crc32(f"{state.seed}/{assigned.subject_id}".encode())
+    failures = state.jobs[assigned.job_id].failures  # what diverged once must not diverge again the same way
+    seed = zlib.crc32(f"{state.seed}/{assigned.subject_id}/{failures}".encode())
     reignition = state.reignitions.get(assigned.subject_id)
     if reignition is not None:
         settings = state.config.steps[reignition.step].search.reignite

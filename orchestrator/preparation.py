@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config import RunConfig
-from orchestrator.errors import ConfigError, InfrastructureError
+from orchestrator.errors import ConfigError, UserError
 
 TEMPLATE_TIMEOUT_S = 120
 
@@ -23,25 +23,37 @@ def check_template(config: RunConfig, workdir: Path) -> dict[str, Any]:
     path = workdir / config.template
     if not path.is_file():
         raise ConfigError(f"template {path} does not exist: trainer.config_template_file is relative to {workdir}")
-    command = [sys.executable, "-m", "trainers.template", str(path)]
+    command = [sys.executable, "-P", "-m", "trainers.template", str(path)]
     try:
-        done = subprocess.run(command, cwd=workdir, capture_output=True, text=True, timeout=TEMPLATE_TIMEOUT_S)
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        done = subprocess.run(
+            command,
+            cwd=workdir,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TEMPLATE_TIMEOUT_S,
+        )
     except subprocess.TimeoutExpired as error:
         raise ConfigError(f"template {path} did not load within {TEMPLATE_TIMEOUT_S} s") from error
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError) as error:
-        raise InfrastructureError(f"{' '.join(command)} gave no answer: {done.stderr[-500:]}") from error
+        last = done.stderr.strip().splitlines()[-1:]
+        raise ConfigError(
+            f"template {path} ended the process that loaded it (exit code {done.returncode}): {' '.join(last)}"
+        ) from error
     if not answer.get("ok"):
         raise ConfigError(str(answer.get("error")))
     return answer
 
 
 def make_data(config: RunConfig, workdir: Path) -> None:
-    """Make the built-in data set the configuration asks for, unless it is there. Raises InfrastructureError."""
+    """Make the built-in data set the configuration asks for, unless it is there. Raises UserError."""
     if config.general.make_data is None:
         return
     folder = workdir / "data" / config.general.make_data
-    command = [sys.executable, "-m", f"trainers.data.{config.general.make_data}", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-P", "-m", f"trainers.data.{config.general.make_data}", str(folder)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        raise InfrastructureError(f"could not make the data in {folder}: {done.stderr.strip()[-500:]}")
+        raise UserError(f"could not make the data in {folder}: {done.stderr.strip().removeprefix('error: ')[-500:]}")

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
+from lineage.errors import StoreError
+from lineage.snapshot import open_snapshot
 from orchestrator.errors import RunError
 
 RUNS = Path("runs")
+LOCK_ATTEMPTS = 10
+LOCK_PAUSE_S = 0.05
+HEADERS_BYTES = 3 * 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +77,60 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"can't write into {self.path}: {error.strerror}") from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(file):
                 raise RunError(
                     f"run {self.name} is live: process {self.owner()} works on it; look at it with "
                     f"spnas-orch status {self.path}, or end that process first"
-                ) from None
+                )
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
             yield
             file.truncate(0)
+
+
+def _locked(file: TextIO) -> bool:
+    """Take the lock; `owner` of another process may hold it for a moment, so one refusal is no answer."""
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S)
+        else:
+            return True
+    return False
+
+
+def _holds_nothing(folder: RunFolder) -> bool:
+    """Whether all that lies there is what a run killed before its first event leaves."""
+    known = {
+        folder.checkpoints,
+        folder.logs,
+        folder.config,
+        folder.lock,
+        folder.database,
+        folder.database.with_suffix(".duckdb.wal"),
+    }
+    if folder.owner() is not None or set(folder.path.iterdir()) - known:
+        return False
+    if any(any(part.iterdir()) for part in (folder.checkpoints, folder.logs) if part.is_dir()):
+        return False
+    return not has_begun(folder)
+
+
+def has_begun(folder: RunFolder) -> bool:
+    """Whether the log holds an event; a database that can't be read counts as one that does, unless it is all new."""
+    try:
+        with open_snapshot(folder.database) as store:
+            return next(store.read(), None) is not None
+    except StoreError:
+        return folder.database.exists() and not _is_new(folder.database)
+
+
+def _is_new(database: Path) -> bool:
+    """Whether a database file has its headers and nothing else."""
+    content = database.read_bytes()[: HEADERS_BYTES + 1]
+    return len(content) <= HEADERS_BYTES and content[8:12] == b"DUCK"
 
 
 def new_run(path: Path | None, stem: str) -> RunFolder:
@@ -94,7 +144,10 @@ def new_run(path: Path | None, stem: str) -> RunFolder:
         while (RUNS / f"{stem}-{number}").exists():
             number += 1
         path = RUNS / f"{stem}-{number}"
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+    elif _exists(path) and (not path.is_dir() or any(path.iterdir())):
+        if path.is_dir() and _holds_nothing(RunFolder(path.absolute())):
+            shutil.rmtree(path)
+            return RunFolder(path.absolute())
         raise RunError(
             f"{path} exists already: resume it with spnas-orch resume {path}, or name another folder with --run-dir"
         )
@@ -111,8 +164,20 @@ def find_run(run: str) -> RunFolder:
         RunError: there is none; the message names those there are.
     """
     for path in (Path(run), RUNS / run):
-        if (path / "lineage.duckdb").is_file():
-            return RunFolder(path.absolute())
+        if _exists(path / "lineage.duckdb"):
+            folder = RunFolder(path.absolute())
+            if not has_begun(folder):
+                raise RunError(
+                    f"run {run} was killed before it began; start it again: spnas-orch start CONFIG --run-dir {run}"
+                )
+            return folder
     known = sorted(path.parent.name for path in RUNS.glob("*/lineage.duckdb"))
     hint = f"runs here: {', '.join(known)}" if known else "there are no runs in ./runs"
     raise RunError(f"no run {run!r}: expected a run folder (with lineage.duckdb) or its name; {hint}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise RunError(f"{str(path)[:80]} can't be a run folder: {error.strerror}") from error

@@ -50,7 +50,7 @@ class Runtime:
         try:
             await self._advance(first)
             await self._executor.start()
-            while not self.state.is_over:
+            while self.state.status == "running":
                 reports = await self._reports()
                 if reports is None:
                     await self._record([RunStopped(reason="interrupted")])

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def load_template(path: Path) -> Config:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             config = Config.fromfile(path, import_custom_modules=False, lazy_import=False)
-    except Exception as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         raise TemplateError(f"{_place(path, tree, error)}: {_reason(error)}") from error
     try:
         check(config)
@@ -229,12 +230,17 @@ def main() -> int:
     if len(sys.argv) != 2:
         sys.stderr.write("usage: python -m trainers.template PATH\n")
         return 2
-    try:
-        answer = {"ok": True, **describe(load_template(Path(sys.argv[1])))}
-    except TemplateError as error:
-        answer = {"ok": False, "error": str(error)}
-    sys.stdout.write(json.dumps(answer) + "\n")
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as output:  # what a template prints goes elsewhere
+        os.dup2(2, 1)
+        output.write(json.dumps(_answer(Path(sys.argv[1]))) + "\n")
     return 0
+
+
+def _answer(path: Path) -> dict[str, Any]:
+    try:
+        return {"ok": True, **describe(load_template(path))}
+    except TemplateError as error:
+        return {"ok": False, "error": str(error)}
 
 
 if __name__ == "__main__":

@@ -18,14 +18,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lineage.events import Event, JobAssigned, JobFailed, JobFinished, WorkerLost, from_json
+from lineage.events import Event, JobAssigned, JobFailed, JobFinished, WorkerLost, WorkerStarted, from_json
 from orchestrator.devices import environment
 from orchestrator.errors import ConfigError, InfrastructureError
 from orchestrator.jobs import job_of
 from orchestrator.search.state import SearchState
 from trainers.protocol import Job, WorkerSetup
 
-WORKER = (sys.executable, "-m", "trainers.worker")
+WORKER = (sys.executable, "-P", "-m", "trainers.worker")  # -P: modules in the user's folder must not shadow ours
 MAX_DEATHS = 3  # deaths in a row of one slot's workers without a finished job
 END_TIMEOUT_S = 5.0
 LINE_LIMIT_BYTES = 2**22
@@ -50,6 +50,7 @@ class LocalExecutor:
         self._slots = {setup.device: _Slot(setup) for setup in setups}
         self._queue: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._closing = False
+        self._any_started = False
 
     async def start(self) -> None:
         for slot in self._slots.values():
@@ -112,7 +113,9 @@ class LocalExecutor:
         except ValidationError:
             self._receive_other(slot, line, process)
             return
-        if isinstance(event, JobFinished | JobFailed):
+        if isinstance(event, WorkerStarted):
+            self._any_started = True
+        if isinstance(event, JobFinished | JobFailed) and _is_of(event, slot.job):
             slot.job = None
         if isinstance(event, JobFinished):
             slot.deaths = 0
@@ -121,6 +124,10 @@ class LocalExecutor:
     def _receive_other(self, slot: _Slot, line: bytes, process: Process) -> None:
         with contextlib.suppress(ValueError, AttributeError):
             fault = json.loads(line).get("setup_error")
+            if fault is not None and self._any_started:  # it worked before: a matter of this slot, not of the run
+                _log.error("worker %s can't be set up any more: %s", slot.setup.device, fault)
+                slot.deaths = MAX_DEATHS
+                return
             if fault is not None:
                 self._queue.put_nowait(ConfigError(f"the workers can't be set up: {fault}"))
                 return
@@ -161,3 +168,7 @@ class LocalExecutor:
 
 def _describe(returncode: int | None) -> str:
     return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit code {returncode}"
+
+
+def _is_of(event: JobFinished | JobFailed, job: Job | None) -> bool:
+    return job is not None and (job.job_id, job.attempt) == (event.job_id, event.attempt)

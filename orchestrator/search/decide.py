@@ -2,6 +2,7 @@
 
 An intent is an event; the runtime derives effects from it: a `JobAssigned` starts a training. The first rule that fires:
 
+0. a checkpoint that is gone or damaged stops the run, for someone to mend it;
 1. a subject whose job failed for good is abandoned; the others are tried again;
 2. the current step proposes, ends, or waits (`serial`, `parallel`, `fullytrain`);
 3. open subjects without a running job go to idle devices, in the order they were decided;
@@ -23,6 +24,7 @@ from lineage.events import (
     PhaseStarted,
     ReignitionAbandoned,
     RunFinished,
+    RunStopped,
 )
 from orchestrator.search import fullytrain, parallel, serial
 from orchestrator.search.evolve import evolve
@@ -47,6 +49,9 @@ def decide(state: SearchState) -> tuple[Event, ...]:
     """The next intents; empty while reports are awaited or the run is over."""
     if state.status != "running":
         return ()
+    for job in state.jobs.values():
+        if job.status == "failed" and job.fault == "checkpoint":
+            return (RunStopped(reason=job.message),)
     if abandoned := _abandon(state):
         return abandoned
     if state.current_step is None:

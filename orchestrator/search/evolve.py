@@ -63,7 +63,7 @@ def evolve(state: SearchState, event: Event) -> SearchState:
         case WorkerStarted():
             return replace(state, devices=state.devices | {event.device: None})
         case WorkerLost():
-            return replace(state, devices={name: job for name, job in state.devices.items() if name != event.device})
+            return _lost(state, event.device)
         case JobAssigned():
             return _assigned(state, event)
         case JobFinished() | JobFailed():
@@ -77,12 +77,26 @@ def is_current(state: SearchState, job_id: str, attempt: int) -> bool:
     return job is not None and job.status == "running" and job.attempt == attempt
 
 
+def _is_unfinished(job: Job) -> bool:
+    """Running, or stopped by a checkpoint that somebody may have mended since."""
+    return job.status == "running" or (job.status == "failed" and job.fault == "checkpoint")
+
+
 def _resumed(state: SearchState) -> SearchState:
     jobs = {
-        job_id: replace(job, status="interrupted", device=None) if job.status == "running" else job
+        job_id: replace(job, status="interrupted", device=None) if _is_unfinished(job) else job
         for job_id, job in state.jobs.items()
     }
     return replace(state, status="running", devices={}, jobs=jobs)
+
+
+def _lost(state: SearchState, device: str) -> SearchState:
+    """Without a device; a job that was sent to it while it died is left to others."""
+    jobs = state.jobs
+    for job in jobs.values():
+        if job.status == "running" and job.device == device:
+            jobs = jobs | {job.job_id: replace(job, status="interrupted", device=None)}
+    return replace(state, jobs=jobs, devices={name: job for name, job in state.devices.items() if name != device})
 
 
 def _candidate(event: CandidateProposed) -> Candidate:
