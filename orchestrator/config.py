@@ -160,7 +160,7 @@ class Trainer(_Section):
     """How a candidate is trained: `epoch` epochs of the template's schedule."""
 
     type: Literal["Trainer", "SpNasTrainer"] = "Trainer"
-    callbacks: Any = None
+    callbacks: str | list[str] | None = None
     lazy_built: bool = True
     gpus: int | None = None
     debug: bool = False

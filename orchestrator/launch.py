@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -25,7 +26,7 @@ from orchestrator.executors import Executor
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.outputs import write_outputs
-from orchestrator.run_folder import RunFolder
+from orchestrator.run_folder import RUNS, RunFolder
 from orchestrator.runtime import Listener, Runtime
 from orchestrator.search.evolve import evolve
 from orchestrator.search.state import SearchState
@@ -94,6 +95,9 @@ def start_run(
             raise
         for path in made:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if folder.path.parent == RUNS.absolute():
+            with contextlib.suppress(OSError):
+                RUNS.rmdir()  # only if it is empty
         raise
 
 

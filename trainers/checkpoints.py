@@ -75,8 +75,7 @@ def load(folder: Path, sha256: str) -> tuple[dict[str, Tensor], NetworkRef]:
         raise CheckpointError(f"reading checkpoint {file}: {error}; the run folder may be incomplete") from error
     if found != sha256:
         raise CheckpointError(
-            f"checkpoint {file} is damaged: its content has sha256 {found}; "
-            "delete it and train its candidate again, or restore it from a copy"
+            f"checkpoint {file} is damaged: its content has sha256 {found}; restore it from a copy and resume the run"
         )
     try:
         with safe_open(file, framework="pt") as content:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from lineage.store import EventStore
+
 COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
 DECISIONS = "SELECT candidate_id, arch, parent_id, ap, status FROM candidates ORDER BY candidate_id"
@@ -270,3 +272,61 @@ def test_a_file_that_is_no_store_is_named_as_the_user_named_it(spnas: Spnas, tmp
         done = spnas(*command)
         assert (done.returncode, done.stdout) == (2, "")
         assert str(tmp_path / "bad" / "lineage.duckdb") in done.stderr
+
+
+def test_markup_in_data_and_paths_is_shown_as_it_is(spnas: Spnas, tmp_path: Path):
+    done = spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "a[b]c")
+    assert "files: a[b]c/" in done.stdout
+    assert "│ [red]x[/red] [/foo] │" in spnas("sql", "a[b]c", "SELECT '[red]x[/red] [/foo]' AS \"[/x]\"").stdout
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_search(spnas: Spnas, tmp_path: Path):
+    command = f"{COMMAND} start {EXAMPLE / 'sp_nas.yml'} --simulate --run-dir run | head -1"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    assert json.loads(spnas("status", "run", "--json").stdout)["status"] == "completed"
+
+
+def test_a_run_killed_before_it_began_says_so_and_can_be_started_again(spnas: Spnas, tmp_path: Path):
+    with EventStore.create(tmp_path / "lineage.duckdb"):
+        pass
+    for name, files in (("empty", ()), ("store", ("lineage.duckdb",))):
+        run = tmp_path / name
+        (run / "checkpoints").mkdir(parents=True)
+        (run / "logs").mkdir()
+        for file in files:
+            (run / file).write_bytes((tmp_path / file).read_bytes())
+            for command in ("status", "lineage", "resume"):
+                done = spnas(command, run)
+                assert done.returncode == 2
+                assert "before it began" in done.stderr
+        assert spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", run).returncode == 0
+
+
+def test_modules_in_the_users_folder_do_not_shadow_ours(spnas: Spnas, tmp_path: Path):
+    spnas("init")
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers" / "__init__.py").touch()
+    (tmp_path / "random.py").write_text("raise RuntimeError('not this one')")
+    assert spnas("check", "sp_nas.yml").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "returncode", "expected"),
+    [
+        ("import sys; sys.exit(3)", 2, "SystemExit"),
+        ("import os; os._exit(0)", 2, "ended the process"),
+        ("raise KeyboardInterrupt", 2, "KeyboardInterrupt"),
+        ("input('name? ')", 2, "EOFError"),
+        ("import os; os.write(1, b'\\xff hello')", 0, ""),
+    ],
+)
+def test_whatever_a_template_does_it_gets_one_message(
+    spnas: Spnas, tmp_path: Path, line: str, returncode: int, expected: str
+):
+    spnas("init")
+    with (tmp_path / "faster_rcnn_r50_fpn_1x.py").open("a") as template:
+        template.write(line + "\n")
+    done = spnas("check", "sp_nas.yml")
+    assert done.returncode == returncode
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr

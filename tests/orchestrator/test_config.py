@@ -155,3 +155,60 @@ def test_the_example_is_safe_yaml_with_every_step_the_demo_promises():
 def test_what_says_two_things_at_once_or_too_much_is_refused(tmp_path: Path, text: str, expected: str):
     with pytest.raises(ConfigError, match=expected):
         load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["lineage.duckdb", "..", "pareto_front.csv", "x/y.csv"])
+def test_a_record_can_not_overwrite_anything_else(tmp_path: Path, name: str):
+    with pytest.raises(ConfigError, match="bare file name"):
+        load_config(write(tmp_path, VEGA.replace("'total_list_s.csv'", f"'{name}'", 1)))
+
+
+def test_two_steps_can_not_write_one_record(tmp_path: Path):
+    with pytest.raises(ConfigError, match="nas2 and nas1 would both write"):
+        load_config(write(tmp_path, VEGA.replace("'total_list_p.csv'\n", "'total_list_s.csv'\n")))
+
+
+def test_a_step_starts_from_the_step_whose_record_it_names_else_from_the_one_before(tmp_path: Path):
+    config = load_config(write(tmp_path, VEGA))
+    assert [config.source_of(name) for name in config.pipeline] == [None, "nas1", "nas2"]
+    renamed = VEGA.replace("{local_base_path}/output/total_list_p.csv", "total_list_s.csv")
+    assert load_config(write(tmp_path, renamed)).source_of("fullytrain") == "nas1"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2024-13-45", "!!timestamp x", "&a [*a]", "!!binary /w==", "{a: 1, a: 2}", "true", "'3'", "2.0", "9" * 5000],
+)
+def test_no_yaml_value_gets_past_its_type(value: str):
+    for key in ("general.seed", "serial.trainer.callbacks", "serial.trainer.epoch"):
+        if (key, value) not in {("serial.trainer.callbacks", "'3'")}:
+            with pytest.raises(ConfigError):
+                load_config(EXAMPLE, [f"{key}={value}"])
+
+
+def test_an_override_of_one_step_leaves_the_others_alone():
+    config = load_config(EXAMPLE, ["serial.search_space.max_branches=1"])
+    assert [config.steps[name].search_space.max_branches for name in config.pipeline] == [1, 2, 2]
+
+
+def test_yaml_merges_are_no_duplicates(tmp_path: Path):
+    merged = VEGA.replace("{type: SearchSpace}", "{<<: {max_blocks: 30}, max_blocks: 40}")
+    assert load_config(write(tmp_path, merged)).steps["nas1"].search_space.max_blocks == 40
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        ("max_blocks: 3", "more than max_blocks"),
+        ("start: b_1-1_9-9", "max_branches"),
+        ("base_width: 1024, start: b_12222222-1_0-0", "channels"),
+    ],
+)
+def test_a_first_network_outside_the_space_is_refused(tmp_path: Path, space: str, expected: str):
+    with pytest.raises(ConfigError, match=expected):
+        load_config(write(tmp_path, VEGA.replace("{type: SearchSpace}", f"{{{space}}}")))
+
+
+def test_a_misspelt_step_in_an_override_is_named():
+    with pytest.raises(ConfigError, match="unknown key 'serail'; did you mean 'serial'"):
+        load_config(EXAMPLE, ["serail.trainer.epoch=3"])

@@ -280,3 +280,22 @@ def test_a_sub_network_is_added_with_probability_inverse_to_its_flops():
     weights = stage_weights(genotype, 16, space)
     assert weights[0] < weights[1] < weights[2]  # the same blocks at half the size cost a quarter
     assert weights[2] / weights[1] == pytest.approx(4, rel=0.05)
+
+
+def test_a_damaged_checkpoint_stops_the_run_until_somebody_mended_it():
+    log, assigned = first_assignments(2)
+    log.append(failure(assigned[1], "checkpoint"))
+    (stop,) = plan(folded(log))
+    assert (stop.kind, stop.reason) == ("RunStopped", "what happened")
+    log += [stop, RunResumed(), WorkerStarted(device="d:0", name="")]
+    again = next(event for event in plan(folded(log)) if isinstance(event, JobAssigned))
+    assert (again.subject_id, again.attempt) == (assigned[1].subject_id, 2)
+    assert folded(log).jobs[again.job_id].failures == 1
+
+
+def test_a_job_that_was_sent_to_a_dying_worker_is_left_to_others():
+    log, assigned = first_assignments(2)
+    log.append(WorkerLost(device=assigned[1].device, message="signal 9"))
+    state = folded(log)
+    assert state.jobs[assigned[1].job_id].status == "interrupted"
+    assert assigned[1].device not in state.devices
