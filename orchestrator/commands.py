@@ -13,7 +13,7 @@ from orchestrator.config import RunConfig
 from orchestrator.config_file import load_config
 from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.launch import Watchers, resume_run, start_run
-from orchestrator.preparation import check_template, make_data
+from orchestrator.preparation import check_data, check_template, make_data
 from orchestrator.run_folder import RunFolder, find_run, new_run
 from orchestrator.search.state import SearchState
 
@@ -36,6 +36,7 @@ def start(
         with console.status("loading the template and the data"):
             check_template(config, workdir)
             make_data(config, workdir)
+            check_data(config, workdir)
     with _Watching(console, folder, tui) as watching:
         state = start_run(folder, config, config_path, watching.watchers, simulate, speed)
     return _summarize(console, folder, state)
@@ -58,6 +59,8 @@ def check(config_path: Path, overrides: list[str]) -> None:
     console.print(f"template {workdir / config.template} (it is Python, and loading it runs it)")
     facts = check_template(config, workdir)
     console.print(f"  loads: {facts.get('classes', '?')} classes")
+    if config.general.make_data is None:
+        check_data(config, workdir)
     for name in config.pipeline:
         console.print(f"step {name}: {_describe(config, name)}", markup=False)
     console.print(f"configuration and template can be used: spnas-orch start {shlex.quote(str(config_path))}")

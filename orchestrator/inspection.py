@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,12 @@ def _state(facts: dict[str, Any], path: str) -> str:
 
 
 def _records(result: QueryResult) -> list[dict[str, Any]]:
-    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+    return [dict(zip(result.columns, map(_finite, row), strict=True)) for row in result.rows]
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for what is no finite number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_json(value: Any) -> None:

@@ -57,3 +57,18 @@ def make_data(config: RunConfig, workdir: Path) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise UserError(f"could not make the data in {folder}: {done.stderr.strip().removeprefix('error: ')[-500:]}")
+
+
+def check_data(config: RunConfig, workdir: Path) -> None:
+    """Whether there are class folders to reignite on, long before a stall asks for them. Raises ConfigError."""
+    for name in config.pipeline:
+        algorithm = config.steps[name].search_algorithm
+        if algorithm is None or algorithm.reignite is None:
+            continue
+        for part in ("train", "val"):
+            folder = workdir / algorithm.reignite.data / part
+            if not folder.is_dir():
+                raise ConfigError(
+                    f"{name}.search_algorithm.reignite.data: {folder} does not exist; expected class folders "
+                    "train/<class>/* and val/<class>/* there, or leave reignite out"
+                )

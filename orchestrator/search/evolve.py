@@ -25,7 +25,7 @@ from lineage.events import (
     WorkerStarted,
 )
 from lineage.morphism import Blueprint
-from orchestrator.config_file import parse_config
+from orchestrator.config import RunConfig
 from orchestrator.search.state import Candidate, FinishedStep, Job, Reignition, SearchState
 
 
@@ -33,7 +33,7 @@ def evolve(state: SearchState, event: Event) -> SearchState:
     """State after `event`."""
     match event:
         case RunStarted():
-            config = parse_config(event.config, "the recorded configuration")
+            config = RunConfig.model_validate(event.config)
             return SearchState(event.run_id, config, event.seed, event.window, "running")
         case RunResumed():
             return _resumed(state)

@@ -67,9 +67,14 @@ def _family(state: SearchState, seen: tuple[str, ...]) -> list[Candidate]:
 
 
 def _stall(state: SearchState, family: list[Candidate], settings: Reignite) -> ReignitionProposed | str | None:
-    since = candidates_since_best([candidate.ap for candidate in family], settings.min_delta)
-    spent = sum(1 for item in state.items if item in state.reignitions)
-    if since < settings.n_stuck or state.items[-1] in state.reignitions:
+    lit = [number for number, item in enumerate(state.items) if item in state.reignitions]
+    after = set(state.items[lit[-1] :]) if lit else set(state.items)  # one that failed is not tried again at once
+    since = min(
+        candidates_since_best([candidate.ap for candidate in family], settings.min_delta),
+        sum(1 for candidate in family if candidate.candidate_id in after),
+    )
+    spent = len(lit)
+    if since < settings.n_stuck:
         return None
     if spent >= settings.max_reignitions:
         return f"growth stalled again after {spent} reignitions"

@@ -330,3 +330,13 @@ def test_whatever_a_template_does_it_gets_one_message(
     assert done.returncode == returncode
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_missing_class_folders_are_told_before_anything_is_made(spnas: Spnas, tmp_path: Path):
+    spnas("init")
+    for command in ("start", "check"):
+        overrides = ("--set", "serial.search_algorithm.reignite.data=nowhere", "--set", "general.make_data=null")
+        done = spnas(command, "sp_nas.yml", *overrides)
+        assert done.returncode == 2
+        assert str(tmp_path / "nowhere" / "train") in done.stderr
+    assert not (tmp_path / "runs").exists()

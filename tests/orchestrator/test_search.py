@@ -299,3 +299,18 @@ def test_a_job_that_was_sent_to_a_dying_worker_is_left_to_others():
     state = folded(log)
     assert state.jobs[assigned[1].job_id].status == "interrupted"
     assert assigned[1].device not in state.devices
+
+
+def test_a_failed_reignition_is_not_tried_again_before_another_stall():
+    aps = {f"s-{number:04d}": 0.3 for number in range(1, 40)}
+    settings_ = REIGNITE | {"max_reignitions": 2}
+    whole = search(configuration(reignite=settings_, max_sample=12), aps=aps, window=1)
+    cut = next(i for i, e in enumerate(whole) if isinstance(e, JobAssigned) and e.job_kind == "reignite")
+    log = [*whole[: cut + 1], failure(whole[cut], "data")]
+    for _ in range(2):
+        intents = plan(folded(log))
+        assert not of(intents, ReignitionProposed)
+        log += intents
+        job = of(log, JobAssigned)[-1]
+        log.append(JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint="c", ap=0.3))
+    assert of(plan(folded(log)), ReignitionProposed)
