@@ -141,7 +141,7 @@ def test_failed_job_is_reported_and_the_next_one_taken(
     lost = trained[1].model_copy(update={"checkpoint": "0" * 64})
     [failed] = worker.do(detection("s-0004", child_of(lost), lost))
     assert isinstance(failed, JobFailed)
-    assert (failed.job_id, failed.fault) == ("s-0004", "bug")
+    assert (failed.job_id, failed.fault) == ("s-0004", "checkpoint")
     assert "0" * 64 in failed.message
     assert "Traceback" in (setup.logs / "s-0004.log").read_text()
     assert isinstance(worker.do(detection("s-0005", seed_network))[-1], JobFinished)
