@@ -221,7 +221,7 @@ def alive(pid: int) -> bool:
         (TemplateError("no model"), "data"),
         (FileNotFoundError("00001.png"), "data"),
         (AssertionError("failed to load image: 00001.png"), "data"),
-        (CheckpointError("damaged"), "bug"),
+        (CheckpointError("damaged"), "checkpoint"),
         (KeyError("x"), "bug"),
     ],
 )
