@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 the user's mistake (one message, no traceback), 1 ours or 
 
 from __future__ import annotations
 
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -52,7 +53,7 @@ def init(
     for path in write_example(example, directory):
         typer.echo(f"wrote {path}")
     typer.echo(
-        f"next: cd {directory} && spnas-orch start sp_nas.yml"
+        f"next: cd {shlex.quote(str(directory))} && spnas-orch start sp_nas.yml"
         if directory != Path()
         else "next: spnas-orch start sp_nas.yml"
     )

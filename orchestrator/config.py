@@ -216,8 +216,10 @@ class RunConfig(_Section):
     @model_validator(mode="before")
     @classmethod
     def _sections_are_steps(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or "steps" in value:
+        if not isinstance(value, dict):
             return value
+        if "steps" in value:
+            raise ValueError("unknown key 'steps': give each step a section of its own name, other than this one")
         rest = {key: section for key, section in value.items() if key not in ("general", "pipeline")}
         pipeline = value.get("pipeline")
         names = [name for name in pipeline if isinstance(name, str)] if isinstance(pipeline, list | tuple) else []

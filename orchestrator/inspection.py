@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shlex
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from lineage import queries
 from lineage.snapshot import open_snapshot
 from lineage.store import QueryResult
 from orchestrator.display import stdout_console, table
+from orchestrator.errors import UserError
 from orchestrator.run_folder import find_run
 
 if TYPE_CHECKING:
@@ -49,7 +51,11 @@ def status(run: str, as_json: bool) -> None:
         return
     console = stdout_console()
     simulated = ", simulated" if facts["simulated"] else ""
-    console.print(f"run {facts['run_id']}: {_state(facts, str(folder.path))}{simulated}", soft_wrap=True, markup=False)
+    console.print(
+        f"run {facts['run_id']}: {_state(facts, shlex.quote(str(folder.path)))}{simulated}",
+        soft_wrap=True,
+        markup=False,
+    )
     for name, result in parts.items():
         if result.rows:
             narrow = [[record[column] for column in COLUMNS[name]] for record in _records(result)]
@@ -61,6 +67,8 @@ def sql(run: str, query: str, output: str) -> None:
     with open_snapshot(find_run(run).database) as store:
         result = store.query(query)
     if output == "json":
+        if len(set(result.columns)) < len(result.columns):
+            raise UserError(f"two columns have one name in {', '.join(result.columns)}; JSON needs names apart: use AS")
         _print_json(_records(result))
     elif output == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -101,8 +101,8 @@ def start_run(
         raise
 
 
-def resume_run(folder: RunFolder, watchers: Watchers, speed: float | None = None) -> SearchState:
-    """Fold the log and go on where it ends. Raises as `start_run`; RunError too where the run is over."""
+def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
+    """Fold the log and go on where it ends; a run that is over gets its outputs written again. Raises as `start_run`."""
     with folder.held(), EventStore.open(folder.database) as store:
         log = list(store.read())
         if not log or not isinstance(log[0].event, RunStarted):
@@ -120,7 +120,7 @@ def resume_run(folder: RunFolder, watchers: Watchers, speed: float | None = None
             if started.simulated
             else find_devices(started.config["general"]["worker"]["cpu_workers"])
         )
-        executor = _executor(folder, started, devices, log[-1].ts, speed)
+        executor = _executor(folder, started, devices, log[-1].ts)
         return _drive(folder, store, state, executor, [RunResumed()], watchers)
 
 
@@ -146,7 +146,7 @@ def _make(folder: RunFolder, source: Path) -> list[Path]:
 
 
 def _executor(
-    folder: RunFolder, started: RunStarted, devices: Sequence[str], now: datetime, speed: float | None
+    folder: RunFolder, started: RunStarted, devices: Sequence[str], now: datetime, speed: float | None = None
 ) -> Executor:
     if started.simulated:
         return SimulatedExecutor(devices, now, speed)

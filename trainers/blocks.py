@@ -7,6 +7,7 @@ stride on the 3x3 convolution and the tensor names of torchvision. A branch stag
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ def norm_layer(norm_cfg: dict[str, Any], channels: int) -> nn.Module:
     return build_norm_layer(norm_cfg, channels)[1]
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module, ABC):
     """(B, in, H, W) -> (B, out, H / stride, W / stride): relu(residual(x) + shortcut(x)), the input left untouched.
 
     `downsample` is the projection shortcut, None where the shortcut is the identity.
@@ -38,13 +39,13 @@ class ResidualBlock(nn.Module):
             )
 
     @property
+    @abstractmethod
     def last_norm(self) -> nn.Module:
         """The norm that ends the residual: with a zero gamma the block is its shortcut."""
-        raise NotImplementedError
 
+    @abstractmethod
     def residual(self, x: Tensor) -> Tensor:
         """The part that is added to the shortcut."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)

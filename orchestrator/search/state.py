@@ -98,11 +98,6 @@ class SearchState:
     def subject(self, subject_id: str) -> Candidate | Reignition:
         return self.candidates.get(subject_id) or self.reignitions[subject_id]
 
-    def trained(self, phases: tuple[Phase, ...]) -> list[Candidate]:
-        """Candidates with an AP, best first; equal APs by FLOPs, then by id."""
-        done = (c for c in self.candidates.values() if c.outcome == "done" and c.phase in phases)
-        return sorted(done, key=rank)
-
 
 def rank(candidate: Candidate) -> tuple[float, int, str]:
     """Sort key, best first: AP, then fewer FLOPs (AP is rounded by the evaluator, so ties happen), then id."""

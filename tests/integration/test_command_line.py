@@ -340,3 +340,9 @@ def test_missing_class_folders_are_told_before_anything_is_made(spnas: Spnas, tm
         assert done.returncode == 2
         assert str(tmp_path / "nowhere" / "train") in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_two_columns_of_one_name_are_not_lost_in_json(spnas: Spnas, finished: Path):
+    done = spnas("sql", finished, "SELECT 1 AS a, 2 AS a", "--format", "json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "use AS" in done.stderr

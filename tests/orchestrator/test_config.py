@@ -91,6 +91,7 @@ def test_overrides_reach_every_key():
             "pipeline: [nas11",
             "pipeline names 'nas11' but there is no such section; did you mean 'nas1'?",
         ),
+        ("nas1:\n", "steps:\n", "unknown key 'steps'"),
         ("general:", "generel:", "unknown key 'generel'; did you mean 'general'?"),
         ("pipeline:", "pipelin:", "did you mean 'pipeline'?"),
         ("config_template_file: ./t.py, epoch: 1", "epoch: 1", "config_template_file: this key is missing"),

@@ -33,6 +33,7 @@ from orchestrator.search.evolve import evolve
 from orchestrator.search.parallel import stage_weights
 from orchestrator.search.selection import parent_probabilities
 from orchestrator.search.stall import candidates_since_best
+from orchestrator.search.state import Candidate, SearchState
 
 REIGNITE = {"n_stuck": 2, "min_delta": 0.01, "max_reignitions": 1, "data": "d"}
 
@@ -45,6 +46,10 @@ def decisions(log: list[Event]) -> list[Event]:
     """What was decided, without where and when it was carried out."""
     kinds = (CandidateProposed, ReignitionProposed, PhaseStarted, PhaseFinished, RunFinished, CandidateAbandoned)
     return [event for event in log if isinstance(event, kinds)]
+
+
+def done(state: SearchState) -> list[Candidate]:
+    return [candidate for candidate in state.candidates.values() if candidate.outcome == "done"]
 
 
 def failure(assigned: JobAssigned, fault: str) -> JobFailed:
@@ -204,7 +209,8 @@ def test_a_crashed_job_is_tried_again_and_after_three_failures_its_candidate_is_
     abandoned = of(plan(folded(log)), CandidateAbandoned)
     assert [event.candidate_id for event in abandoned] == [victim.subject_id]
     state = folded(log + plan(folded(log)))
-    assert victim.subject_id not in [candidate.candidate_id for candidate in state.trained(("serial",))]
+    assert state.candidates[victim.subject_id].outcome == "abandoned"
+    assert victim.subject_id not in parent_probabilities(done(state), 10)
 
 
 def test_faulty_data_is_not_tried_again_and_a_search_without_any_network_fails_and_says_why():
@@ -251,7 +257,7 @@ def test_a_lost_worker_leaves_its_job_to_the_devices_that_are_left():
 
 def test_better_parents_are_likelier_and_only_the_best_are_drawn():
     state = folded(search(configuration(), aps={"s-0003": 0.9, "s-0002": 0.8, "s-0005": 0.7}))
-    probabilities = parent_probabilities(state.trained(("serial",)), 3)
+    probabilities = parent_probabilities((c for c in done(state) if c.phase == "serial"), 3)
     assert probabilities == {
         "s-0003": pytest.approx(3 / 6),
         "s-0002": pytest.approx(2 / 6),

@@ -162,7 +162,7 @@ def screen_text(app: App[None]) -> str:
     return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
 
 
-async def until(pilot: Pilot[None], *texts: str, pressing: str | None = None) -> str:
+async def expect(pilot: Pilot[None], *texts: str, pressing: str | None = None) -> str:
     """The screen once all `texts` are on it; meanwhile a key may be pressed again and again."""
     for _ in range(PATIENCE_S * 50):
         shown = screen_text(pilot.app)

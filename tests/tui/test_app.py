@@ -35,7 +35,7 @@ def app_of(made_up, feed, last_seq):
 async def test_a_running_search_shows_phases_devices_leaders_and_events(made_up, published):
     events = made_up.running_run()
     async with app_of(made_up, published(events), len(events)).run_test(size=SIZE) as pilot:
-        shown = await made_up.until(
+        shown = await made_up.expect(
             pilot,
             "▶ running for 3m30s",
             "last event 3s ago",
@@ -57,26 +57,26 @@ async def test_events_that_come_later_come_on_the_screen(made_up, published):
     events = made_up.whole_run()
     feed = published(events[:10])
     async with app_of(made_up, feed, 10).run_test(size=SIZE) as pilot:
-        await made_up.until(pilot, "1  s-0001")
+        await made_up.expect(pilot, "1  s-0001")
         for event in made_up.recorded(events[10:], first_seq=11):
             feed.publish(event)
         banner = "✓ finished (end of the pipeline), best f-0001 AP 0.412; q quits"
-        await made_up.until(pilot, banner, "1  f-0001  0.412")
+        await made_up.expect(pilot, banner, "1  f-0001  0.412")
 
 
 async def test_a_simulated_run_says_so_all_the_time(made_up, published):
     events = made_up.whole_run(simulated=True)
     feed = published(events[:-1])
     async with app_of(made_up, feed, len(events)).run_test(size=SIZE) as pilot:
-        await made_up.until(pilot, "SIMULATED")
+        await made_up.expect(pilot, "SIMULATED")
         feed.publish(made_up.recorded(events)[-1])
-        await made_up.until(pilot, "SIMULATED", "✓ simulated run finished")
+        await made_up.expect(pilot, "SIMULATED", "✓ simulated run finished")
 
 
 async def test_a_crashed_run_says_how_to_resume_it(made_up, published):
     events = made_up.running_run()
     async with app_of(made_up, published(events, closed=True), len(events)).run_test(size=SIZE) as pilot:
-        shown = await made_up.until(
+        shown = await made_up.expect(
             pilot,
             "■ interrupted: resume with spnas-orch resume runs/digits",
             "■ serial",
@@ -88,14 +88,14 @@ async def test_a_crashed_run_says_how_to_resume_it(made_up, published):
 async def test_a_failed_run_gives_the_reason(made_up, published):
     events = [*made_up.running_run(), RunFinished(outcome="failed", reason="no device left")]
     async with app_of(made_up, published(events), len(events)).run_test(size=SIZE) as pilot:
-        await made_up.until(pilot, "✗ failed (no device left), best s-0002 AP 0.104")
+        await made_up.expect(pilot, "✗ failed (no device left), best s-0002 AP 0.104")
 
 
 async def test_quitting_ends_the_view_alone(made_up, published):
     events = made_up.whole_run()
     feed = published(events[:10])
     async with app_of(made_up, feed, 10).run_test(size=SIZE) as pilot:
-        await made_up.until(pilot, "1  s-0001")
+        await made_up.expect(pilot, "1  s-0001")
         await pilot.press("q")
         await pilot.pause()
         assert not pilot.app.is_running
@@ -103,7 +103,7 @@ async def test_quitting_ends_the_view_alone(made_up, published):
         feed.publish(event)
     assert feed.view.status == "finished"
     async with app_of(made_up, feed, len(events)).run_test(size=SIZE) as pilot:
-        await made_up.until(pilot, "✓ finished")
+        await made_up.expect(pilot, "✓ finished")
 
 
 async def test_d_and_l_choose_dark_and_light(made_up, published):
@@ -123,34 +123,34 @@ async def test_arrows_scroll_the_leaderboard_under_its_headings(made_up, publish
             made_up.finished(f"j-{number}", 0.9 - number / 100),
         ]
     async with app_of(made_up, published(events), len(events)).run_test(size=SIZE) as pilot:
-        assert "30  s-0030" not in await made_up.until(pilot, " 1  s-0001")
-        await made_up.until(pilot, "30  s-0030", "Params", pressing="end")
-        await made_up.until(pilot, "Phase", "serial\n", pressing="right")
+        assert "30  s-0030" not in await made_up.expect(pilot, " 1  s-0001")
+        await made_up.expect(pilot, "30  s-0030", "Params", pressing="end")
+        await made_up.expect(pilot, "Phase", "serial\n", pressing="right")
 
 
 async def test_the_newest_event_stays_in_view_when_the_banner_takes_a_line(made_up, published):
     events = made_up.whole_run()
     feed = published(events[:-1])
     async with app_of(made_up, feed, len(events)).run_test(size=SIZE) as pilot:
-        await made_up.until(pilot, "fullytrain phase finished: 1 model trained")
+        await made_up.expect(pilot, "fullytrain phase finished: 1 model trained")
         feed.publish(made_up.recorded(events)[-1])
-        await made_up.until(pilot, "✓ finished", "run digits finished: end of the pipeline")
+        await made_up.expect(pilot, "✓ finished", "run digits finished: end of the pipeline")
         await pilot.press("tab")
-        await made_up.until(pilot, "p-0001 AP 0.250", pressing="up")
+        await made_up.expect(pilot, "p-0001 AP 0.250", pressing="up")
 
 
 async def test_long_event_lines_are_wrapped_for_the_width_there_is(made_up, published):
     async with app_of(made_up, published(made_up.running_run()), 22).run_test(size=SIZE) as pilot:
-        await made_up.until(pilot, "AP 0.104 (n_stuck 2);\n        r-0001 reignites s-0002")
+        await made_up.expect(pilot, "AP 0.104 (n_stuck 2);\n        r-0001 reignites s-0002")
         await pilot.resize_terminal(160, 50)
-        await made_up.until(pilot, "AP 0.104 (n_stuck 2); r-0001 reignites s-0002")
+        await made_up.expect(pilot, "AP 0.104 (n_stuck 2); r-0001 reignites s-0002")
 
 
 async def test_run_live_shows_the_feed_until_the_user_quits(made_up, published, monkeypatch):
     shown = []
 
     async def quit_soon(pilot):
-        shown.append(await made_up.until(pilot, "2/6 trained"))
+        shown.append(await made_up.expect(pilot, "2/6 trained"))
         await pilot.press("q")
 
     headless = partialmethod(SpnasApp.run_async, headless=True, size=SIZE, auto_pilot=quit_soon)
@@ -173,7 +173,7 @@ async def test_a_run_folder_can_be_looked_at(made_up, tmp_path):
     with EventStore.create(tmp_path / STORE_NAME) as store:
         store.append(made_up.whole_run(), made_up.at(1))
     async with SpnasApp(follow_run(tmp_path, lambda: False), "digits").run_test(size=SIZE) as pilot:
-        await made_up.until(pilot, "✓ finished (end of the pipeline)")
+        await made_up.expect(pilot, "✓ finished (end of the pipeline)")
 
 
 def test_watching_a_folder_without_a_run_is_an_error_not_a_screen(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ def test_the_search_screen_at_80_by_24(snap_compare, made_up, monkeypatch):
     app = SpnasApp(feed, "digits", clock=lambda: events[-1].ts + timedelta(seconds=3))
 
     async def wait(pilot):
-        await made_up.until(
+        await made_up.expect(
             pilot, "SIMULATED", "○ fullytrain", "AP 0.112  10s", "2  s-0001", "r-0001 accuracy 0.930, 20s"
         )
         await pilot.pause()
