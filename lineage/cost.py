@@ -29,9 +29,37 @@ class Cost:
         )
 
 
-def cost(genotype: Genotype, base_width: int, image_size: Size, neck_channels: int = 256) -> Cost:
-    """Cost of backbone and neck for one image of `image_size` (height, width) in pixels."""
-    return backbone_cost(genotype, base_width, image_size) + neck_cost(genotype, base_width, image_size, neck_channels)
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What a detector costs beside backbone and neck: the same for every genotype, but for the sizes of the levels.
+
+    The RPN works on every pixel of every level (per-pixel figures), the RoI heads on a number of proposals.
+    """
+
+    params: int
+    flops_per_pixel: int
+    activation_bytes_per_pixel: int
+    flops: int
+    activation_bytes: int
+
+
+def cost(
+    genotype: Genotype, base_width: int, image_size: Size, neck_channels: int = 256, heads: Heads | None = None
+) -> Cost:
+    """Cost of a detector for one image of `image_size` (height, width) in pixels; without `heads` of backbone and neck."""
+    total = backbone_cost(genotype, base_width, image_size) + neck_cost(genotype, base_width, image_size, neck_channels)
+    return total if heads is None else total + heads_cost(genotype, image_size, heads)
+
+
+def heads_cost(genotype: Genotype, image_size: Size, heads: Heads) -> Cost:
+    """Cost of RPN and RoI heads over the pyramid of a genotype: one level a stage, and one more of half the size."""
+    sizes = stage_sizes(genotype, image_size)
+    pixels = sum(height * width for height, width in (*sizes, _halved(sizes[-1])))
+    return Cost(
+        heads.params,
+        heads.flops + heads.flops_per_pixel * pixels,
+        heads.activation_bytes + heads.activation_bytes_per_pixel * pixels,
+    )
 
 
 def backbone_cost(genotype: Genotype, base_width: int, image_size: Size) -> Cost:

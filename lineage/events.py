@@ -16,9 +16,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from lineage.cost import Heads
+
 JobKind = Literal["fast_train", "reignite", "full_train"]
-Phase = Literal["serial", "parallel", "fullytrain"]
-Fault = Literal["out_of_memory", "non_finite", "crash", "data", "checkpoint", "bug"]
+Phase = Literal["serial", "parallel", "fullytrain", "audit"]
+Fault = Literal["out_of_memory", "non_finite", "crash", "data", "checkpoint", "broken_promise", "bug"]
+Resource = Literal["flops", "params", "memory", "latency"]
+Inherited = Literal["detector", "backbone", "nothing"]
 
 
 class _Event(BaseModel):
@@ -28,7 +32,8 @@ class _Event(BaseModel):
 
 class RunStarted(_Event):
     """A run began. `config` is the whole configuration as validated, `workdir` the folder its relative paths start from,
-    `window` how far proposals run ahead of outcomes.
+    `window` how far proposals run ahead of outcomes, `heads` what the template's detector costs beside backbone and neck
+    (None: not counted).
     """
 
     kind: Literal["RunStarted"] = "RunStarted"
@@ -40,6 +45,7 @@ class RunStarted(_Event):
     config: dict[str, Any]
     workdir: str = ""
     versions: dict[str, str] = {}
+    heads: Heads | None = None
 
 
 class RunResumed(_Event):
@@ -80,13 +86,43 @@ class PhaseFinished(_Event):
     phase: Phase
     reason: str
     best_candidate_id: str | None = None
+    refused: dict[str, int] = {}
+
+
+class NetworkGiven(_Event):
+    """A step starts from a network that no step of this run trains: a code, a record, another run, a file of weights.
+
+    `source` is where it came from in the user's words, `checkpoint` its weights (None: a code alone), `ap` what was
+    recorded of it there. An audit is given its candidates and their parents under the ids they have in their own run,
+    with the `seed` that run trained them with.
+    """
+
+    kind: Literal["NetworkGiven"] = "NetworkGiven"
+    candidate_id: str
+    step: str
+    phase: Phase
+    source: str
+    code: str
+    block_ids: tuple[tuple[str, ...], ...]
+    base_width: int
+    ignition: int = 0
+    parent_id: str | None = None
+    morphisms: tuple[str, ...] = ()
+    ap: float | None = None
+    checkpoint: str | None = None
+    seed: int | None = None
+    params: int
+    flops: int
 
 
 class CandidateProposed(_Event):
     """The search intends to train a network.
 
     `parent_probabilities` are the probabilities the parent was drawn with, `ignition` counts the reignitions behind the
-    weights, `params` and `flops` (multiply-adds) are predicted for the backbone and neck at the configured image size.
+    weights, `params` and `flops` (multiply-adds) are predicted at the configured image size. `inherit` is what comes from
+    the parent, `seeds` how often the network is trained. `control_id` is the parent trained for the same extra epochs, to
+    compare with. `refused` counts the draws that were thrown away before this one, by reason: ``duplicate`` or a limit.
+    `audited_id` is the candidate that an audit trains again.
     """
 
     kind: Literal["CandidateProposed"] = "CandidateProposed"
@@ -101,8 +137,23 @@ class CandidateProposed(_Event):
     reignition_id: str | None = None
     morphisms: tuple[str, ...] = ()
     parent_probabilities: dict[str, float] = {}
+    inherit: Inherited = "detector"
+    seeds: int = Field(default=1, ge=1)
+    control_id: str | None = None
+    refused: dict[str, int] = {}
+    audited_id: str | None = None
     params: int
     flops: int
+
+
+class CandidateRuledOut(_Event):
+    """A trained candidate breaks a limit as measured: it is neither a result nor a parent. Bytes or milliseconds."""
+
+    kind: Literal["CandidateRuledOut"] = "CandidateRuledOut"
+    candidate_id: str
+    limit: Resource
+    measured: float
+    allowed: float
 
 
 class CandidateAbandoned(_Event):
@@ -114,8 +165,18 @@ class CandidateAbandoned(_Event):
     message: str
 
 
+class ReignitionRequested(_Event):
+    """Somebody asked for a reignition by hand; the search proposes it when growth can go on from it."""
+
+    kind: Literal["ReignitionRequested"] = "ReignitionRequested"
+    by: str
+
+
 class ReignitionProposed(_Event):
-    """Growth stalled: the backbone of `candidate_id` goes back to classification. The numbers are what triggered it."""
+    """The backbone of `candidate_id` goes back to classification. The numbers are what triggered it.
+
+    `trigger`: growth stalled, the configuration asks for it at the start, or somebody requested it.
+    """
 
     kind: Literal["ReignitionProposed"] = "ReignitionProposed"
     reignition_id: str
@@ -125,6 +186,7 @@ class ReignitionProposed(_Event):
     candidates_since_best: int
     best_ap: float
     min_delta: float
+    trigger: Literal["stall", "start", "request"] = "stall"
 
 
 class ReignitionAbandoned(_Event):
@@ -154,7 +216,10 @@ class WorkerLost(_Event):
 
 
 class JobAssigned(_Event):
-    """A job goes to a device. `subject_id` is a candidate, or a reignition for kind reignite."""
+    """A job goes to a device. `subject_id` is a candidate, or a reignition for kind reignite.
+
+    `repeat` counts the trainings of one candidate with different seeds, from 1.
+    """
 
     kind: Literal["JobAssigned"] = "JobAssigned"
     job_id: str
@@ -162,12 +227,15 @@ class JobAssigned(_Event):
     subject_id: str
     device: str
     attempt: int = Field(ge=1)
+    repeat: int = Field(default=1, ge=1)
 
 
 class WeightsInherited(_Event):
     """A child took its parent's weights; tensors counted over the whole detector.
 
     `residual` is max|f_child - f_parent| at birth on a probe batch, over shared feature levels (None: none).
+    `dead_tensors` are the new parameters of backbone and neck that got no gradient within two steps of training on the
+    probe batch (None: not measured).
     """
 
     kind: Literal["WeightsInherited"] = "WeightsInherited"
@@ -180,6 +248,7 @@ class WeightsInherited(_Event):
     tensors_new: int
     tensors_dropped: int
     residual: float | None
+    dead_tensors: tuple[str, ...] | None = None
 
 
 class EpochFinished(_Event):
@@ -212,7 +281,7 @@ class JobFinished(_Event):
 
 class JobFailed(_Event):
     """A job ended badly. The fault says who must act: data and checkpoint (a file that is gone or damaged) are the
-    user's, bug is ours, the others may be tried again.
+    user's; broken_promise (a morphism that keeps the function did not) and bug are ours; the others may be tried again.
     """
 
     kind: Literal["JobFailed"] = "JobFailed"
@@ -229,8 +298,11 @@ Event = Annotated[
     | RunFinished
     | PhaseStarted
     | PhaseFinished
+    | NetworkGiven
     | CandidateProposed
+    | CandidateRuledOut
     | CandidateAbandoned
+    | ReignitionRequested
     | ReignitionProposed
     | ReignitionAbandoned
     | WorkerStarted

@@ -60,7 +60,9 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
             if job is None or job["attempt"] != event.attempt or job["status"] in ("finished", "failed"):
                 return {}
             return _reported(rows, job, event, now)
-        case ev.WorkerStarted() | ev.WorkerLost():
+        case (
+            ev.NetworkGiven() | ev.CandidateRuledOut() | ev.ReignitionRequested() | ev.WorkerStarted() | ev.WorkerLost()
+        ):
             return {}
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from lineage import queries
 from lineage.store import EventStore, QueryResult
-from orchestrator.config import PARETO_FRONT
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.state import SearchState
+from orchestrator.sections import PARETO_FRONT
 
 
 def write_outputs(store: EventStore, folder: RunFolder, state: SearchState) -> None:

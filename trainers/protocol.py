@@ -45,7 +45,10 @@ class NetworkRef(_Message):
 class DetectionJob(_Message):
     """Train a detector for `epochs` epochs from `parent`'s weights (None: from scratch) and evaluate it.
 
-    With `backbone_checkpoint` (the outcome of a reignition) the backbone comes from there and the rest from `parent`.
+    With `backbone_checkpoint` (the outcome of a reignition) the backbone comes from there and the rest from `parent`;
+    then `parent` may be without a checkpoint. A parent's checkpoint may hold a backbone alone (a file of weights).
+    `inherit` backbone leaves neck and heads as they are initialised. `preserves` says that the child has to compute what
+    its parent does; if it does not, the job fails with fault broken_promise.
     """
 
     type: Literal["detection"] = "detection"
@@ -54,12 +57,17 @@ class DetectionJob(_Message):
     network: NetworkRef
     parent: NetworkRef | None
     backbone_checkpoint: str | None = None
+    inherit: Literal["detector", "backbone"] = "detector"
+    preserves: bool = False
     epochs: int = Field(ge=1)
     seed: int
 
 
 class ClassificationJob(_Message):
-    """Reignition: retrain the backbone of `network` on the class folders `data`/train and `data`/val."""
+    """Reignition: retrain the backbone of `network` on the class folders `data`/train and `data`/val.
+
+    Without a checkpoint the network is trained from scratch; a checkpoint may hold a whole detector or a backbone alone.
+    """
 
     type: Literal["classification"] = "classification"
     job_id: str

@@ -12,9 +12,9 @@ from lineage.architecture import Genotype
 from lineage.cost import stage_cost
 from lineage.events import Event
 from lineage.morphism import Blueprint, Branch, apply
-from orchestrator.config import SearchSpace
 from orchestrator.search.proposal import finished, generator, is_settled, next_id, proposed, start_of
 from orchestrator.search.state import Candidate, SearchState
+from orchestrator.sections import SearchSpace
 
 MAX_DRAWS = 500
 

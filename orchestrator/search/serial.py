@@ -7,11 +7,11 @@ import random
 from lineage.architecture import GenotypeError
 from lineage.events import Event, ReignitionProposed
 from lineage.morphism import AddStage, Blueprint, Morphism, apply, expansions, swaps
-from orchestrator.config import Reignite, SearchSpace, SerialSettings
 from orchestrator.search.proposal import finished, generator, is_settled, next_id, proposed
 from orchestrator.search.selection import parent_probabilities
 from orchestrator.search.stall import candidates_since_best
 from orchestrator.search.state import Candidate, SearchState
+from orchestrator.sections import Reignite, SearchSpace, SerialSettings
 
 MAX_DRAWS = 500  # draws without a new network before the space counts as exhausted
 MAX_NEW_BLOCKS = 2  # blocks one expansion inserts at most

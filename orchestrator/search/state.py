@@ -7,7 +7,8 @@ from typing import Literal
 
 from lineage.events import Fault, JobKind, Phase
 from lineage.morphism import Blueprint
-from orchestrator.config import RunConfig, Step
+from orchestrator.config import RunConfig
+from orchestrator.sections import Step
 
 Outcome = Literal["pending", "done", "abandoned"]
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
-from orchestrator.config import General, Step
+from orchestrator.sections import General, Step
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

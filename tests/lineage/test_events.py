@@ -7,14 +7,40 @@ import pydantic
 import pytest
 from histories import INTERRUPTIONS, assigned, epoch, failed, finished, inherited, proposed, reignition, run_started
 
-from lineage.events import EpochFinished, Event, PhaseStarted, from_json, to_json
+from lineage.cost import Heads
+from lineage.events import (
+    CandidateRuledOut,
+    EpochFinished,
+    Event,
+    NetworkGiven,
+    PhaseStarted,
+    ReignitionRequested,
+    from_json,
+    to_json,
+)
 
 EXAMPLES: list[Event] = [
     run_started(config={"pipeline": ["serial"], "depth": {"a": [1, 2.5, None, "ü"]}}, versions={"torch": "2.9"}),
+    run_started(heads=Heads(1, 2, 3, 4, 5)),
     PhaseStarted(step="serial", phase="serial"),
     proposed(
         "s-0001", "s-0000", parent_probabilities={"s-0000": 0.75, "s-0002": 0.25}, reignition_id="i-01", ignition=1
     ),
+    NetworkGiven(
+        candidate_id="i-0001",
+        step="parallel",
+        phase="parallel",
+        source="runs/other",
+        code="b_1_0",
+        block_ids=(("s-0001.1",),),
+        base_width=64,
+        ap=0.25,
+        checkpoint="c" * 64,
+        params=1,
+        flops=2,
+    ),
+    CandidateRuledOut(candidate_id="s-0001", limit="latency", measured=20.5, allowed=20),
+    ReignitionRequested(by="somebody"),
     reignition("i-01", "s-0000"),
     assigned("j-1", "s-0001"),
     inherited("j-1", "s-0001", "s-0000"),

@@ -98,10 +98,9 @@ def test_overrides_reach_every_key():
         ("config_template: ./t.py", "config_template: ./other.py", "different templates"),
         ("addstage_ratio: 0.05", "addstage_ratio: 0.9", "must not exceed 1"),
         ("'total_list_s.csv'\n    sample", "'../x.csv'\n    sample", "bare file name"),
-        ("last_search_result: 'total_list_s.csv'", "last_search_result: 'old.csv'", "other records can't be read yet"),
         ("gpus: 8", "model_desc: r_11_0-0", "2 parallel digits"),
         ("{type: SearchSpace}", "{start: b_13-1_0-0}", "no genotype code"),
-        ("regnition: False\n    epoch", "regnition: True\n    epoch", "not supported yet"),
+        ("regnition: False\n    epoch", "regnition: True\n    epoch", "needs a search_algorithm.reignite section"),
     ],
 )
 def test_what_can_not_be_used_is_named(tmp_path: Path, old: str, new: str, expected: str):

@@ -27,13 +27,13 @@ from lineage.events import (
     WorkerStarted,
 )
 from lineage.morphism import Blueprint, correspondence
-from orchestrator.config import SearchSpace
 from orchestrator.search.decide import plan
 from orchestrator.search.evolve import evolve
 from orchestrator.search.parallel import stage_weights
 from orchestrator.search.selection import parent_probabilities
 from orchestrator.search.stall import candidates_since_best
 from orchestrator.search.state import Candidate, SearchState
+from orchestrator.sections import SearchSpace
 
 REIGNITE = {"n_stuck": 2, "min_delta": 0.01, "max_reignitions": 1, "data": "d"}
 

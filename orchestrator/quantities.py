@@ -1,0 +1,49 @@
+"""Amounts as users write them: 4.2G multiply-adds, 30M parameters, 8GiB of memory, 20ms."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
+_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BYTES = {
+    "": 1,
+    "b": 1,
+    **{f"{prefix}b": 10**power for prefix, power in (("k", 3), ("m", 6), ("g", 9), ("t", 12))},
+    **{f"{prefix}ib": 2**power for prefix, power in (("k", 10), ("m", 20), ("g", 30), ("t", 40))},
+}
+_MILLISECONDS = {"": 1, "us": 1e-3, "ms": 1, "s": 1e3}
+
+
+def count(value: Any) -> int | None:
+    """A whole number, with a suffix K, M, G or T (powers of 1000) if it is text."""
+    amount = _amount(value, _COUNTS, "a number such as 4200000000, 4.2e9 or 4.2G")
+    return None if amount is None else round(amount)
+
+
+def memory_bytes(value: Any) -> int | None:
+    """Bytes, with a unit B, KB .. TB (powers of 1000) or KiB .. TiB (of 1024) if it is text."""
+    amount = _amount(value, _BYTES, "bytes, or text such as 8GB or 8GiB")
+    return None if amount is None else round(amount)
+
+
+def milliseconds(value: Any) -> float | None:
+    """Milliseconds, with a unit us, ms or s if it is text."""
+    return _amount(value, _MILLISECONDS, "milliseconds, or text such as 20ms")
+
+
+def _amount(value: Any, units: Mapping[str, float], expected: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    match = _AMOUNT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or match["unit"].lower() not in units:
+        raise ValueError(f"expected {expected}")
+    amount = float(match["number"]) * units[match["unit"].lower()]
+    if not math.isfinite(amount):
+        raise ValueError(f"expected {expected}")
+    return amount
