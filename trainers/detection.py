@@ -128,6 +128,7 @@ class DetectionTrainer:
         before = self._build(adapt(self.template, parent, job.epochs))
         before.load_state_dict(state)
         images = detector.data_preprocessor(self.data.probe(PROBE_IMAGES), False)["inputs"]
+        residual = measure.residual(detector, before, images)
         event = WeightsInherited(
             job_id=job.job_id,
             attempt=job.attempt,
@@ -137,7 +138,7 @@ class DetectionTrainer:
             tensors_adapted=len(taken.adapted),
             tensors_new=len(taken.new),
             tensors_dropped=len(taken.dropped),
-            residual=measure.residual(detector, before, images),
+            residual=residual.largest if residual else None,
         )
         log.info(
             f"inherited from {parent.candidate_id}: {len(taken.copied)} tensors copied, {len(taken.adapted)} adapted, "

@@ -7,6 +7,7 @@ This module must not know how a network is trained: what a training step is, the
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,8 +29,18 @@ class Cost:
     flops: int
 
 
-def residual(child: nn.Module, parent: nn.Module, images: Tensor) -> float | None:
-    """Largest absolute difference between the features of two networks, in eval mode; None if they share no level.
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """Distance of a child's features from its parent's: `largest` is absolute, `relative` the largest of any level in
+    parts of that level's largest feature in the parent.
+    """
+
+    largest: float
+    relative: float
+
+
+def residual(child: nn.Module, parent: nn.Module, images: Tensor) -> Residual | None:
+    """How far two networks' features are apart, in eval mode; None if they share no level.
 
     Compared are the backbone stages and pyramid levels that both have with equal shapes. Levels pooled from the last
     stage are left out where the numbers of stages differ.
@@ -37,25 +48,35 @@ def residual(child: nn.Module, parent: nn.Module, images: Tensor) -> float | Non
     Args:
         images: (B, 3, H, W), normalised, on the networks' device.
     """
-    with _evaluating(child):
-        stages, levels = _features(child, images)
-    with _evaluating(parent):
-        parent_stages, parent_levels = _features(parent, images)
+    # In TF32, convolutions of equal networks may differ by 1e-3 where cuDNN chooses another algorithm.
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        with evaluating(child):
+            stages, levels = features(child, images)
+        with evaluating(parent):
+            parent_stages, parent_levels = features(parent, images)
     shared = min(len(stages), len(parent_stages))
     if len(stages) != len(parent_stages):
         levels, parent_levels = levels[:shared], parent_levels[:shared]
     pairs = [*zip(stages[:shared], parent_stages[:shared], strict=True), *zip(levels, parent_levels, strict=True)]
-    return max(
-        ((ours - theirs).abs().max().item() for ours, theirs in pairs if ours.shape == theirs.shape), default=None
-    )
+    apart = [_apart(ours, theirs) for ours, theirs in pairs if ours.shape == theirs.shape]
+    return Residual(*(max(column) for column in zip(*apart, strict=True))) if apart else None
+
+
+def _apart(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
+    """Largest difference of two features, and its share of their scale; infinite where one is not a number."""
+    difference = (ours - theirs).abs().max().nan_to_num(nan=math.inf, posinf=math.inf).item()
+    scale = theirs.abs().max().item()
+    if not difference:
+        return 0.0, 0.0
+    return difference, difference / scale if 0 < scale < math.inf else math.inf
 
 
 def cost(model: nn.Module, image_size: tuple[int, int]) -> Cost:
     """Parameters and multiply-adds at an image of (height, width), counted by torch."""
     parameters = [parameter for part in _parts(model) for parameter in part.parameters()]
     image = torch.zeros(1, 3, *image_size, device=parameters[0].device)
-    with _evaluating(model), FlopCounterMode(display=False) as counter:
-        _features(model, image)
+    with evaluating(model), FlopCounterMode(display=False) as counter:
+        features(model, image)
     return Cost(sum(parameter.numel() for parameter in parameters), counter.get_total_flops() // 2)
 
 
@@ -63,11 +84,11 @@ def latency_ms(model: nn.Module, image_size: tuple[int, int], device: torch.devi
     """Median time of a forward pass of one image (height, width), in milliseconds, after one pass to warm up."""
     image = torch.zeros(1, 3, *image_size, device=device)
     times = []
-    with _evaluating(model):
+    with evaluating(model):
         for _ in range(passes + 1):
             _synchronise(device)
             start = time.perf_counter()
-            _features(model, image)
+            features(model, image)
             _synchronise(device)
             times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times[1:])
@@ -112,7 +133,7 @@ def _parts(model: nn.Module) -> list[nn.Module]:
     return [model.backbone, model.neck] if hasattr(model, "backbone") else [model]
 
 
-def _features(model: nn.Module, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def features(model: nn.Module, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Outputs of the backbone's stages and of the neck's levels; a bare backbone has no levels."""
     backbone, *neck = _parts(model)
     stages = backbone(images)
@@ -125,7 +146,7 @@ def _synchronise(device: torch.device) -> None:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; every module gets its own mode back."""
     training = [module for module in model.modules() if module.training]
     model.eval()

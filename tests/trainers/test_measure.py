@@ -68,9 +68,9 @@ def test_the_residual_is_the_largest_difference_of_any_shared_level():
     child, parent = Detector("b_1-2_0-0"), Detector("b_1-2_0-0")
     child.load_state_dict(parent.state_dict())
     images = torch.randn(1, 3, 64, 64)
-    assert measure.residual(child, parent, images) == 0
+    assert measure.residual(child, parent, images) == measure.Residual(0, 0)
     child.neck.fpn_convs[1].conv.bias.data += 0.5  # in the second level and in the one pooled from it
-    assert measure.residual(child, parent, images) == pytest.approx(0.5, abs=1e-5)
+    assert measure.residual(child, parent, images).largest == pytest.approx(0.5, abs=1e-5)
 
 
 def test_a_level_pooled_from_another_stage_is_not_compared():
@@ -80,7 +80,29 @@ def test_a_level_pooled_from_another_stage_is_not_compared():
     for parameter in child.neck.lateral_convs[2].parameters():
         parameter.data.zero_()
     child.neck.fpn_convs[2].conv.bias.data.fill_(9)
-    assert measure.residual(child, parent, torch.randn(1, 3, 64, 64)) == 0
+    assert measure.residual(child, parent, torch.randn(1, 3, 64, 64)).largest == 0
+
+
+def test_the_relative_residual_is_that_of_the_level_that_departs_most_for_its_size():
+    child, parent = Detector("b_1-2_0-0"), Detector("b_1-2_0-0")
+    child.load_state_dict(parent.state_dict())
+    for detector in (child, parent):
+        for level, bias in enumerate((1000.0, 2.0)):
+            detector.neck.fpn_convs[level].conv.weight.data.zero_()
+            detector.neck.fpn_convs[level].conv.bias.data.fill_(bias)
+    child.neck.fpn_convs[0].conv.bias.data += 1
+    child.neck.fpn_convs[1].conv.bias.data += 0.5
+    images = torch.randn(1, 3, 64, 64)
+    assert measure.residual(child, parent, images) == measure.Residual(largest=1.0, relative=0.25)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_features_that_are_no_numbers_are_infinitely_far_apart(value):
+    child, parent = Detector("b_1-2_0-0"), Detector("b_1-2_0-0")
+    child.load_state_dict(parent.state_dict())
+    child.neck.fpn_convs[0].conv.bias.data.fill_(value)
+    residual = measure.residual(child, parent, torch.randn(1, 3, 64, 64))
+    assert residual == measure.Residual(torch.inf, torch.inf)
 
 
 def test_networks_without_a_level_in_common_have_no_residual():
