@@ -1,7 +1,8 @@
-"""What a backbone and its pyramid neck cost, counted from the genotype alone: parameters, FLOPs, activations.
+"""What a detector costs, counted from the genotype of its backbone: parameters, FLOPs, activations.
 
-FLOPs are multiply-adds of convolutions, as the SP-NAS paper counts them; norms, activations and pooling are left out.
-Must not know torch; the networks counted are `trainers.backbone` and `trainers.neck`.
+FLOPs are multiply-adds of convolutions and linear layers, as the SP-NAS paper counts them; norms, activations and pooling
+are left out. Must not know torch; the networks counted are `trainers.backbone` and `trainers.neck`, and the heads that
+`trainers.heads` read off a template.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Cost of a network for one image. `activation_bytes` counts every convolution's output once, in float32."""
+    """Cost of a network for one image. `activation_bytes` counts the output of every layer with weights once, in float32."""
 
     params: int = 0
     flops: int = 0
@@ -34,6 +35,7 @@ class Heads:
     """What a detector costs beside backbone and neck: the same for every genotype, but for the sizes of the levels.
 
     The RPN works on every pixel of every level (per-pixel figures), the RoI heads on a number of proposals.
+    `params_per_stage` is what norms in the neck add, for each stage, to the biases they replace.
     """
 
     params: int
@@ -41,6 +43,7 @@ class Heads:
     activation_bytes_per_pixel: int
     flops: int
     activation_bytes: int
+    params_per_stage: int = 0
 
 
 def cost(
@@ -56,7 +59,7 @@ def heads_cost(genotype: Genotype, image_size: Size, heads: Heads) -> Cost:
     sizes = stage_sizes(genotype, image_size)
     pixels = sum(height * width for height, width in (*sizes, _halved(sizes[-1])))
     return Cost(
-        heads.params,
+        heads.params + heads.params_per_stage * len(genotype.stages),
         heads.flops + heads.flops_per_pixel * pixels,
         heads.activation_bytes + heads.activation_bytes_per_pixel * pixels,
     )

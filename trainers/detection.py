@@ -75,8 +75,9 @@ class DetectionTrainer:
         progress = Progress(job, emit)
         runner = train(detector, config, self.data, job, progress)
         sha256 = checkpoints.save(self._setup.checkpoints, detector.state_dict(), job.network, "detector")
-        cost = measure.cost(detector, self._setup.image_size)
-        latency_ms = measure.latency_ms(detector, self._setup.image_size, self._device)
+        whole = describe(self.template)["heads"] is not None  # what was not predicted is not measured either
+        cost = measure.cost(detector, self._setup.image_size, whole)
+        latency_ms = measure.latency_ms(detector, self._setup.image_size, self._device, whole=whole)
         return JobFinished(
             job_id=job.job_id,
             attempt=job.attempt,

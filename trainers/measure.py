@@ -1,7 +1,7 @@
 """Measured costs of a network, and how far a child is from its parent at birth.
 
-Costs are those of backbone and neck, which is what a search changes; the heads above are the same for every candidate.
-A model is a detector (an object with ``backbone`` and ``neck``) or a bare backbone.
+A model is a detector (an object with ``backbone`` and ``neck``) or a bare backbone. Costs are those of the whole detector
+where the caller says that its heads are ones that can be run on their own, else of backbone and neck.
 This module must not know how a network is trained: what a training step is, the caller says.
 """
 
@@ -71,24 +71,31 @@ def _apart(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
     return difference, difference / scale if 0 < scale < math.inf else math.inf
 
 
-def cost(model: nn.Module, image_size: tuple[int, int]) -> Cost:
-    """Parameters and multiply-adds at an image of (height, width), counted by torch."""
-    parameters = [parameter for part in _parts(model) for parameter in part.parameters()]
+def cost(model: nn.Module, image_size: tuple[int, int], whole: bool = False) -> Cost:
+    """Parameters and multiply-adds at an image of (height, width), counted by torch; see `latency_ms` for `whole`."""
+    parameters = [parameter for part in ([model] if whole else _parts(model)) for parameter in part.parameters()]
     image = torch.zeros(1, 3, *image_size, device=parameters[0].device)
     with evaluating(model), FlopCounterMode(display=False) as counter:
-        features(model, image)
+        _predict(model, image, whole)
     return Cost(sum(parameter.numel() for parameter in parameters), counter.get_total_flops() // 2)
 
 
-def latency_ms(model: nn.Module, image_size: tuple[int, int], device: torch.device, passes: int = 5) -> float:
-    """Median time of a forward pass of one image (height, width), in milliseconds, after one pass to warm up."""
+def latency_ms(
+    model: nn.Module, image_size: tuple[int, int], device: torch.device, passes: int = 5, whole: bool = False
+) -> float:
+    """Median time of a forward pass of one image (height, width), in milliseconds, after one pass to warm up.
+
+    The pass of a `whole` detector is backbone, neck, RPN on every level, and the RoI heads on as many regions as the
+    template allows, spread over image and sizes. Its own proposals are not taken, and suppression and pasting of masks
+    not timed: how many boxes they meet depends on the weights, which are barely trained in a search, not on the network.
+    """
     image = torch.zeros(1, 3, *image_size, device=device)
     times = []
     with evaluating(model):
         for _ in range(passes + 1):
             _synchronise(device)
             start = time.perf_counter()
-            features(model, image)
+            _predict(model, image, whole)
             _synchronise(device)
             times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times[1:])
@@ -138,6 +145,35 @@ def features(model: nn.Module, images: Tensor) -> tuple[tuple[Tensor, ...], tupl
     backbone, *neck = _parts(model)
     stages = backbone(images)
     return stages, neck[0](stages) if neck else ()
+
+
+def _predict(model: nn.Module, image: Tensor, whole: bool) -> None:
+    _, levels = features(model, image)
+    if not whole:
+        return
+    model.rpn_head(levels)
+    roi_head = model.roi_head
+    parts = [(roi_head.bbox_roi_extractor, roi_head.bbox_head, model.test_cfg.rpn)]
+    if roi_head.with_mask:
+        parts.append((roi_head.mask_roi_extractor, roi_head.mask_head, model.test_cfg.rcnn))
+    for extractors, heads, limit in parts:
+        regions = _regions(limit.max_per_img, image)
+        for extractor, head in zip(_each(extractors), _each(heads), strict=True):
+            head(extractor(levels[: extractor.num_inputs], regions))
+
+
+def _each(module: nn.Module) -> Iterable[nn.Module]:
+    """The modules of every cascade stage, or the only one."""
+    return module if isinstance(module, nn.ModuleList) else [module]
+
+
+def _regions(count: int, image: Tensor) -> Tensor:
+    """`count` square regions (image number, x0, y0, x1, y1), from 16 pixels to the image's side, corner to corner."""
+    height, width = image.shape[-2:]
+    place = torch.linspace(0, 1, count, device=image.device)
+    side = 16 * (max(16, min(height, width)) / 16) ** place
+    left, top = (width - side) * place, (height - side) * place
+    return torch.stack([torch.zeros_like(side), left, top, left + side, top + side], dim=1)
 
 
 def _synchronise(device: torch.device) -> None:

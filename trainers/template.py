@@ -20,6 +20,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from mmengine.config import Config
 
 from lineage.architecture import Genotype, GenotypeError
 from trainers.errors import TemplateError
+from trainers.heads import NORMS, HeadsUnknown, count_heads
 
 if TYPE_CHECKING:
     from trainers.protocol import NetworkRef
@@ -119,12 +121,22 @@ def adapt(config: Config, network: NetworkRef, epochs: int) -> Config:
 
 
 def describe(config: Config) -> dict[str, Any]:
-    """What a planner may want to know of a checked template: its detector, classes, neck width and epochs."""
+    """What a planner may want to know of a checked template, as JSON.
+
+    `heads` are the fields of `lineage.cost.Heads`; where they can't be counted it is None, and `heads_unknown` says why.
+    """
+    heads, unknown = None, None
+    try:
+        heads = asdict(count_heads(config))
+    except HeadsUnknown as error:
+        unknown = str(error)
     return {
         "detector": config.model.type,
         "classes": _listed(config.model.roi_head.bbox_head)[0].num_classes,
         "neck_channels": config.model.neck.out_channels,
         "epochs": config.train_cfg.max_epochs,
+        "heads": heads,
+        "heads_unknown": unknown,
     }
 
 
@@ -199,7 +211,12 @@ def _check_model(model: Any) -> None:
             )
         return holder[key]
 
-    need(model, "model", "backbone")
+    norm = need(model, "model", "backbone").get("norm_cfg") or {"type": "BN"}
+    if not isinstance(norm, dict) or norm.get("type") not in NORMS or not norm.get("affine", True):
+        raise TemplateError(
+            f"model.backbone.norm_cfg is {norm}: new blocks begin with a zero gain, so a searched backbone's norms are "
+            f"one of {', '.join(NORMS)}, affine"
+        )
     if "out_channels" not in need(model, "model", "neck"):
         raise TemplateError("model.neck has no out_channels: a pyramid neck like FPN is needed")
     anchors = need(need(model, "model", "rpn_head"), "model.rpn_head", "anchor_generator")

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lineage.cost import Heads
 from trainers.errors import TemplateError
+from trainers.heads import count_heads
 from trainers.protocol import NetworkRef
 from trainers.template import adapt, load_template
 
@@ -139,6 +142,10 @@ def test_impossible_code_is_refused() -> None:
             COCO.format(model="faster-rcnn_r50_fpn") + "train_cfg = dict(_delete_=True, by_epoch=False, max_iters=9)\n",
             r"no max_epochs",
         ),
+        (
+            COCO.format(model="faster-rcnn_r50_fpn") + "model = dict(backbone=dict(norm_cfg=dict(type='LN')))\n",
+            r"template\.py: model\.backbone\.norm_cfg is .*'LN'.*one of BN, .*GN",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_reason(tmp_path: Path, text: str, message: str) -> None:
@@ -157,7 +164,7 @@ def test_missing_file_is_refused_and_the_shipped_one_named(tmp_path: Path) -> No
         load_template(tmp_path / "template.py")
 
 
-def answer(path: Path) -> dict[str, object]:
+def answer(path: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "trainers.template", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.count("\n") == 1
@@ -166,7 +173,11 @@ def answer(path: Path) -> dict[str, object]:
 
 def test_asked_on_the_command_line_it_answers_with_one_line_of_json(tmp_path: Path) -> None:
     noisy = write(tmp_path, f"_base_ = ['{SHIPPED}']\nprint('hello')\n")
-    assert answer(noisy) == {"ok": True, "detector": "FasterRCNN", "classes": 10, "neck_channels": 32, "epochs": 12}
+    facts = answer(noisy)
+    heads = facts.pop("heads")
+    known = {"ok": True, "detector": "FasterRCNN", "classes": 10, "neck_channels": 32, "epochs": 12}
+    assert facts == {**known, "heads_unknown": None}
+    assert Heads(**heads) == count_heads(load_template(SHIPPED))
     refused = answer(write(tmp_path, "model = 1 +\n"))
     assert refused["ok"] is False
     assert "template.py, line 1" in str(refused["error"])
