@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from lineage.cost import Heads
 from lineage.snapshot import open_snapshot
 from orchestrator.config import RunConfig
 from orchestrator.config_file import load_config
 from orchestrator.display import LineDisplay, stdout_console, table
-from orchestrator.launch import Watchers, resume_run, start_run
+from orchestrator.launch import Plan, Watchers, resume_run, start_run
 from orchestrator.preparation import check_data, check_template, make_data
 from orchestrator.run_folder import RunFolder, find_run, new_run
 from orchestrator.search.state import SearchState
@@ -31,14 +33,20 @@ def start(
     console = stdout_console()
     config = load_config(config_path, overrides)
     folder = new_run(run_dir, config_path.stem)
-    workdir = config_path.resolve().parent
-    if not simulate:
+    text, workdir = config_path.read_text(encoding="utf-8"), config_path.resolve().parent
+    return run_new(console, folder, Plan(config, text, workdir, simulate), speed, tui)
+
+
+def run_new(console: Console, folder: RunFolder, plan: Plan, speed: float | None, tui: bool) -> int:
+    """Prepare and run what is planned, in a new folder; the exit code."""
+    if not plan.simulate:
         with console.status("loading the template and the data"):
-            check_template(config, workdir)
-            make_data(config, workdir)
-            check_data(config, workdir)
+            facts = check_template(plan.config, plan.workdir)
+            make_data(plan.config, plan.workdir)
+            check_data(plan.config, plan.workdir)
+        plan = replace(plan, heads=Heads(**facts["heads"]) if facts.get("heads") else None)
     with _Watching(console, folder, tui) as watching:
-        state = start_run(folder, config, config_path, watching.watchers, simulate, speed)
+        state = start_run(folder, plan, watching.watchers, speed)
     return _summarize(console, folder, state)
 
 

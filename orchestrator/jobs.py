@@ -6,6 +6,8 @@ import zlib
 from pathlib import Path
 
 from lineage.events import JobAssigned
+from lineage.morphism import preserves_function
+from orchestrator.search.proposal import is_control
 from orchestrator.search.state import Candidate, SearchState
 from trainers.protocol import ClassificationJob, DetectionJob, Job, NetworkRef
 
@@ -13,11 +15,9 @@ from trainers.protocol import ClassificationJob, DetectionJob, Job, NetworkRef
 def job_of(state: SearchState, assigned: JobAssigned, workdir: Path) -> Job:
     """The message for an assignment; relative data paths are read from `workdir`, the configuration's folder."""
     assert state.config is not None
-    failures = state.jobs[assigned.job_id].failures  # what diverged once must not diverge again the same way
-    seed = zlib.crc32(f"{state.seed}/{assigned.subject_id}/{failures}".encode())
     reignition = state.reignitions.get(assigned.subject_id)
     if reignition is not None:
-        settings = state.config.steps[reignition.step].search.reignite
+        settings = state.config.reignite_of(reignition.step)
         assert settings is not None
         return ClassificationJob(
             job_id=assigned.job_id,
@@ -27,18 +27,48 @@ def job_of(state: SearchState, assigned: JobAssigned, workdir: Path) -> Job:
             epochs=settings.epoch,
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
-            seed=seed,
+            seed=seed_of(state, assigned),
         )
     candidate = state.candidates[assigned.subject_id]
+    parent = state.candidates.get(candidate.parent_id or "")
     lit = state.reignitions.get(candidate.reignition_id or "")
     return DetectionJob(
         job_id=assigned.job_id,
         attempt=assigned.attempt,
         network=_ref(candidate),
-        parent=_ref(state.candidates[candidate.parent_id]) if candidate.parent_id else None,
+        parent=_ref(parent) if parent else None,
         backbone_checkpoint=lit.checkpoint if lit else None,
+        inherit="backbone" if candidate.inherit == "backbone" else "detector",
+        preserves=parent is not None and _keeps_its_promise(candidate, parent),
         epochs=state.config.steps[candidate.step].trainer.epoch,
-        seed=seed,
+        seed=seed_of(state, assigned),
+    )
+
+
+def seed_of(state: SearchState, assigned: JobAssigned) -> int:
+    """Seed of a training: another one after a failure, for what diverged once must not diverge again the same way.
+
+    A child that is compared with a control, and the control, have the seeds of their parent; an audit has those of the run.
+    """
+    failures, subject = state.jobs[assigned.job_id].failures, assigned.subject_id
+    candidate = state.candidates.get(subject)
+    if candidate is not None and candidate.audited_id is not None:
+        given = state.candidates[candidate.audited_id].seed
+        if given is not None and not failures:
+            return given
+    if candidate is not None and (candidate.control_id is not None or is_control(state, subject)):
+        subject = f"{candidate.parent_id}+"
+    key = f"{state.seed}/{subject}/{failures}" + (f"/{assigned.repeat}" if assigned.repeat > 1 else "")
+    return zlib.crc32(key.encode())
+
+
+def _keeps_its_promise(candidate: Candidate, parent: Candidate) -> bool:
+    """Whether the network has to compute what its parent does; one that was given may be of another detector."""
+    return (
+        candidate.inherit == "detector"
+        and candidate.reignition_id is None
+        and parent.outcome == "done"
+        and preserves_function(candidate.morphisms)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import importlib.metadata
 import os
 import platform
@@ -15,20 +16,24 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from lineage.architecture import Genotype
+from lineage.cost import Heads, cost
 from lineage.errors import StoreError
-from lineage.events import Event, JobAssigned, Recorded, RunResumed, RunStarted
+from lineage.events import Event, JobAssigned, NetworkGiven, Recorded, ReignitionRequested, RunResumed, RunStarted
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.config import RunConfig
 from orchestrator.devices import find_devices
-from orchestrator.errors import RunError, UserError
+from orchestrator.errors import ConfigError, RunError, UserError
 from orchestrator.executors import Executor
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.outputs import write_outputs
+from orchestrator.requests import REIGNITE_SIGNAL, why_not_reignite
 from orchestrator.run_folder import RUNS, RunFolder
 from orchestrator.runtime import Listener, Runtime
 from orchestrator.search.evolve import evolve
+from orchestrator.search.limits import broken_by
 from orchestrator.search.state import SearchState
 from trainers.protocol import WorkerSetup
 
@@ -49,47 +54,59 @@ class Watchers:
     companion: Companion | None = None
 
 
-def start_run(
-    folder: RunFolder,
-    config: RunConfig,
-    source: Path,
-    watchers: Watchers,
-    simulate: bool = False,
-    speed: float | None = None,
-) -> SearchState:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a new run does: `config` as validated, and `text` as the user wrote it; relative paths start from `workdir`.
+
+    `heads` are what the template's detector costs beside backbone and neck, where that is known.
+    """
+
+    config: RunConfig
+    text: str
+    workdir: Path
+    simulate: bool = False
+    heads: Heads | None = None
+
+
+def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | None = None) -> SearchState:
     """Make the run folder and search until the end or an interrupt; a run that can't even be set up leaves no folder.
 
     Raises:
         UserError: the folder or the configuration can't be used.
         InfrastructureError: no worker can be kept alive.
     """
+    config = plan.config
     devices = (
         [f"sim:{slot}" for slot in range(config.general.worker.cpu_workers or SIMULATED_SLOTS)]
-        if simulate
+        if plan.simulate
         else find_devices(config.general.worker.cpu_workers)
     )
     started = RunStarted(
         run_id=folder.name,
         seed=config.general.seed,
-        simulated=simulate,
+        simulated=plan.simulate,
         slots=len(devices),
         window=len(devices),
         config=config.to_mapping(),
-        workdir=str(source.resolve().parent),
+        workdir=str(plan.workdir),
         versions={"spnas-orch": importlib.metadata.version("spnas-orch"), "python": platform.python_version()},
+        heads=plan.heads,
     )
-    made = _make(folder, source)
+    made = _make(folder, plan.text)
     assignments: list[Recorded] = []
 
     def notice(recorded: Recorded) -> None:
         if isinstance(recorded.event, JobAssigned):
             assignments.append(recorded)
 
+    signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
     try:
         with folder.held(), EventStore.create(folder.database) as store:
+            given: list[NetworkGiven] = []
+            _check_limits(plan, given)
             executor = _executor(folder, started, devices, EPOCH, speed)
             watchers = replace(watchers, listeners=(notice, *watchers.listeners))
-            return _drive(folder, store, SearchState(), executor, [started], watchers)
+            return _drive(folder, store, SearchState(), executor, [started, *given], watchers)
     except (UserError, StoreError):
         if assignments:  # it is a run by now: what went wrong later costs nothing that was done
             raise
@@ -103,6 +120,7 @@ def start_run(
 
 def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
     """Fold the log and go on where it ends; a run that is over gets its outputs written again. Raises as `start_run`."""
+    signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
     with folder.held(), EventStore.open(folder.database) as store:
         log = list(store.read())
         if not log or not isinstance(log[0].event, RunStarted):
@@ -124,14 +142,32 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
         return _drive(folder, store, state, executor, [RunResumed()], watchers)
 
 
-def _make(folder: RunFolder, source: Path) -> list[Path]:
+def _check_limits(plan: Plan, given: Sequence[NetworkGiven]) -> None:
+    """Refuse a search whose first network breaks a limit already, its heads included. Raises ConfigError."""
+    starts = {network.step: (network.code, network.base_width) for network in given}
+    for name in plan.config.pipeline:
+        step = plan.config.steps[name]
+        space, code = step.search_space, plan.config.code_of(name)
+        if step.search_algorithm is None or (name not in starts and code is None):
+            continue
+        code, width = starts.get(name, (code or "", space.base_width))
+        predicted = cost(Genotype.parse(code), width, space.image_size, space.neck_channels, plan.heads)
+        if broken := broken_by(predicted, space.limits):
+            raise ConfigError(
+                f"{name}: its first network {code} breaks search_space.limits.{broken}: it is predicted to have "
+                f"{predicted.flops} FLOPs, {predicted.params} parameters and {predicted.activation_bytes} bytes of "
+                "activations; raise the limit, or start from a smaller network"
+            )
+
+
+def _make(folder: RunFolder, text: str) -> list[Path]:
     """Make the folder; what was made, to be removed again when the run can't be set up."""
     try:
         existed = folder.path.exists()
         folder.path.mkdir(parents=True, exist_ok=True)
         for path in (folder.checkpoints, folder.logs):
             path.mkdir()
-        shutil.copyfile(source, folder.config)
+        folder.config.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunError(f"can't make the run folder {folder.path}: {error.strerror}") from error
     inside = [
@@ -193,6 +229,7 @@ async def _search(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _interrupt, runtime, beside)
+    loop.add_signal_handler(REIGNITE_SIGNAL, _ask_to_reignite, runtime)
     try:
         state = await runtime.run(first)
         finish(state)
@@ -204,6 +241,11 @@ async def _search(
         if beside is not None:
             await asyncio.gather(beside, return_exceptions=True)
     return state
+
+
+def _ask_to_reignite(runtime: Runtime) -> None:
+    if why_not_reignite(runtime.state) is None:
+        runtime.ask(ReignitionRequested(by=getpass.getuser()))
 
 
 def _interrupt(runtime: Runtime, beside: asyncio.Future[None] | None) -> None:

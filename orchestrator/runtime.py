@@ -41,6 +41,8 @@ class Runtime:
         self.state = state
         self.stop = asyncio.Event()
         self.listeners: list[Listener] = []
+        self._asked: list[Event] = []
+        self._is_asked = asyncio.Event()
         self._writer = writer
         self._executor = executor
         self._now = now
@@ -60,17 +62,26 @@ class Runtime:
             await self._executor.close()
         return self.state
 
+    def ask(self, request: Event) -> None:
+        """Record what somebody asks for, and decide upon it, as soon as the loop comes to it."""
+        self._asked.append(request)
+        self._is_asked.set()
+
     async def _reports(self) -> list[Event] | None:
-        """Reports, or None once the run is asked to stop."""
+        """Reports and requests, or None once the run is asked to stop."""
         reports = asyncio.ensure_future(self._executor.reports())
-        stopped = asyncio.ensure_future(self.stop.wait())
+        others = [asyncio.ensure_future(event.wait()) for event in (self.stop, self._is_asked)]
         try:
-            await asyncio.wait({reports, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            return None if self.stop.is_set() else await reports
+            await asyncio.wait({reports, *others}, return_when=asyncio.FIRST_COMPLETED)
+            if self.stop.is_set():
+                return None
+            requests, self._asked = self._asked, []
+            self._is_asked.clear()
+            return [*(reports.result() if reports.done() else ()), *requests]
         finally:
-            for task in (reports, stopped):
+            for task in (reports, *others):
                 task.cancel()
-            await asyncio.gather(reports, stopped, return_exceptions=True)
+            await asyncio.gather(reports, *others, return_exceptions=True)
 
     async def _advance(self, reports: Sequence[Event]) -> None:
         """Record what is new and what follows from it, in one transaction; then carry the assignments out."""

@@ -1,8 +1,8 @@
 """A seeded stand-in for training, on a virtual clock. Everything it reports is simulated; torch is never imported.
 
 AP approaches a smooth function of the genotype (how deep and wide, and how evenly the depth is spread) from the parent's
-AP, as inherited weights do, plus noise; a reignition lifts it. Durations grow with FLOPs. Each job's numbers depend on
-the run's seed and the job's id alone, so the order in which jobs run changes nothing.
+AP, as inherited weights do (half of it from a backbone alone), plus noise; a reignition lifts it. Durations grow with
+FLOPs. Each job's numbers depend on the run's seed and the job's id alone, so the order in which jobs run changes nothing.
 """
 
 from __future__ import annotations
@@ -51,12 +51,9 @@ class SimulatedExecutor:
         if self._started:
             started, self._started = self._started, []
             return started
-        due, _, reports = heapq.heappop(self._due)
-        if self._speed is not None:
-            await asyncio.sleep((due - self._now).total_seconds() / self._speed)
-        else:
-            await asyncio.sleep(0)
-        self._now = due
+        due = self._due[0][0]
+        await asyncio.sleep((due - self._now).total_seconds() / self._speed if self._speed is not None else 0)
+        self._now, _, reports = heapq.heappop(self._due)  # only now: whoever waits may stop waiting
         return reports
 
     async def close(self) -> None:
@@ -65,13 +62,14 @@ class SimulatedExecutor:
 
 def simulate(state: SearchState, assigned: JobAssigned) -> tuple[list[Event], float]:
     """Reports of a simulated job and how long it takes, in virtual seconds."""
-    rng = random.Random(f"{state.seed}/{assigned.subject_id}")
+    repeat = f"/{assigned.repeat}" if assigned.repeat > 1 else ""
+    rng = random.Random(f"{state.seed}/{assigned.subject_id}{repeat}")
     reignition = state.reignitions.get(assigned.subject_id)
     candidate = state.candidates[reignition.candidate_id if reignition else assigned.subject_id]
     assert state.config is not None
     step = state.config.steps[candidate.step]
     job = {"job_id": assigned.job_id, "attempt": assigned.attempt}
-    checkpoint = f"simulated-{assigned.subject_id}"
+    checkpoint = f"simulated-{assigned.subject_id}{repeat.replace('/', '-')}"
     epochs = step.trainer.epoch
     duration_s = epochs * (EPOCH_S + SECONDS_PER_GFLOP * candidate.flops / 1e9) * rng.uniform(0.9, 1.1)
     if reignition is not None:
@@ -80,6 +78,7 @@ def simulate(state: SearchState, assigned: JobAssigned) -> tuple[list[Event], fl
         return [epoch, JobFinished(**job, checkpoint=checkpoint, accuracy=accuracy)], duration_s
     reports: list[Event] = [*_inheritance(state, assigned, candidate)]
     ap = state.candidates[candidate.parent_id].ap if candidate.parent_id else 0.0
+    ap *= {"detector": 1.0, "backbone": 0.5, "nothing": 0.0}[candidate.inherit]
     goal = potential(candidate.blueprint.genotype) + 0.03 * candidate.ignition
     for number in range(1, epochs + 1):
         ap = min(1.0, max(0.0, ap + 0.3 * (goal - ap) + rng.gauss(0, 0.006)))
@@ -127,5 +126,6 @@ def _inheritance(state: SearchState, assigned: JobAssigned, candidate: Candidate
             tensors_new=per_block * (len(ours) - kept),
             tensors_dropped=per_block * (len(theirs) - kept),
             residual=0.0 if preserves_function(candidate.morphisms) else 0.5,
+            dead_tensors=(),
         )
     ]

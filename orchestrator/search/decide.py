@@ -4,9 +4,10 @@ An intent is an event; the runtime derives effects from it: a `JobAssigned` star
 
 0. a checkpoint that is gone or damaged stops the run, for someone to mend it;
 1. a subject whose job failed for good is abandoned; the others are tried again;
-2. the current step proposes, ends, or waits (`serial`, `parallel`, `fullytrain`);
-3. open subjects without a running job go to idle devices, in the order they were decided;
-4. without a current step, the next one starts, or the run finishes.
+2. a trained candidate whose measurements break a limit is ruled out;
+3. without a current step, the next one starts, or the run finishes;
+4. the current step proposes, ends, or waits (`serial`, `parallel`, `fullytrain`, `audit`);
+5. trainings of open subjects that don't run yet go to idle devices, in the order they were decided.
 
 Decisions do not depend on which of two trainings ends first: the n-th item of a step is decided from the outcomes of
 items 1 to n - window alone (and of everything up to the last seed or reignition). So a run that was killed and resumed,
@@ -14,6 +15,8 @@ on other devices even, goes on exactly as it would have, and equal seeds give eq
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from lineage.events import (
     CandidateAbandoned,
@@ -26,13 +29,19 @@ from lineage.events import (
     RunFinished,
     RunStopped,
 )
-from orchestrator.search import fullytrain, parallel, serial
+from orchestrator.search import audit, fullytrain, parallel, serial
 from orchestrator.search.evolve import evolve
+from orchestrator.search.limits import ruling_out
 from orchestrator.search.state import Job, SearchState
 
 MAX_FAILURES = 3
-FINAL_FAULTS: tuple[Fault, ...] = ("data",)
-_PROPOSERS = {"serial": serial.propose, "parallel": parallel.propose, "fullytrain": fullytrain.propose}
+FINAL_FAULTS: tuple[Fault, ...] = ("data", "broken_promise")
+_PROPOSERS = {
+    "serial": serial.propose,
+    "parallel": parallel.propose,
+    "fullytrain": fullytrain.propose,
+    "audit": audit.propose,
+}
 
 
 def plan(state: SearchState) -> list[Event]:
@@ -56,23 +65,44 @@ def decide(state: SearchState) -> tuple[Event, ...]:
         return abandoned
     if state.current_step is None:
         return (_next_step(state),)
+    if ruled_out := _rule_out(state):
+        return ruled_out
     if event := _PROPOSERS[state.step.phase](state):
         return (event,)
     return _assign(state)
 
 
-def job_id_of(subject_id: str) -> str:
-    return f"j-{subject_id}"
+def job_id_of(subject_id: str, repeat: int = 1) -> str:
+    """``j-s-0007``, and ``j-s-0007-2`` for the second training of a candidate."""
+    return f"j-{subject_id}" + (f"-{repeat}" if repeat > 1 else "")
+
+
+def _jobs_of(state: SearchState, subject_id: str) -> Iterator[tuple[int, Job | None]]:
+    """Every training of a subject: its number and its job, if it was assigned once."""
+    for repeat in range(1, state.subject(subject_id).seeds + 1):
+        yield repeat, state.jobs.get(job_id_of(subject_id, repeat))
 
 
 def _abandon(state: SearchState) -> tuple[Event, ...]:
     for subject_id in state.open_subjects:
-        job = state.jobs.get(job_id_of(subject_id))
-        if job is not None and job.status == "failed" and _is_final(job):
+        for _, job in _jobs_of(state, subject_id):
+            if job is None or job.status != "failed" or not _is_final(job):
+                continue
             assert job.fault is not None
             if subject_id in state.candidates:
                 return (CandidateAbandoned(candidate_id=subject_id, fault=job.fault, message=job.message),)
             return (ReignitionAbandoned(reignition_id=subject_id, fault=job.fault, message=job.message),)
+    return ()
+
+
+def _rule_out(state: SearchState) -> tuple[Event, ...]:
+    limits = state.step.search_space.limits
+    if state.step.search_algorithm is None or not limits.model_fields_set:
+        return ()
+    for item in state.items:
+        candidate = state.candidates.get(item)
+        if candidate is not None and candidate.is_result and (event := ruling_out(candidate, limits)):
+            return (event,)
     return ()
 
 
@@ -95,22 +125,22 @@ def _next_step(state: SearchState) -> Event:
 
 def _assign(state: SearchState) -> tuple[Event, ...]:
     idle = [device for device, job_id in sorted(state.devices.items()) if job_id is None]
-    waiting = [
-        subject_id
+    waiting = (
+        (subject_id, repeat, job)
         for subject_id in state.open_subjects
-        if (job := state.jobs.get(job_id_of(subject_id))) is None or job.status != "running"
-    ]
-    return tuple(_assignment(state, subject, device) for subject, device in zip(waiting, idle, strict=False))
-
-
-def _assignment(state: SearchState, subject_id: str, device: str) -> JobAssigned:
-    job = state.jobs.get(job_id_of(subject_id))
-    return JobAssigned(
-        job_id=job_id_of(subject_id),
-        job_kind=_kind(state, subject_id),
-        subject_id=subject_id,
-        device=device,
-        attempt=job.attempt + 1 if job else 1,
+        for repeat, job in _jobs_of(state, subject_id)
+        if job is None or job.status not in ("running", "finished")
+    )
+    return tuple(
+        JobAssigned(
+            job_id=job_id_of(subject_id, repeat),
+            job_kind=_kind(state, subject_id),
+            subject_id=subject_id,
+            device=device,
+            attempt=job.attempt + 1 if job else 1,
+            repeat=repeat,
+        )
+        for device, (subject_id, repeat, job) in zip(idle, waiting, strict=False)
     )
 
 

@@ -9,14 +9,17 @@ from lineage.architecture import Genotype
 from lineage.events import (
     CandidateAbandoned,
     CandidateProposed,
+    CandidateRuledOut,
     Event,
     JobAssigned,
     JobFailed,
     JobFinished,
+    NetworkGiven,
     PhaseFinished,
     PhaseStarted,
     ReignitionAbandoned,
     ReignitionProposed,
+    ReignitionRequested,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -26,7 +29,7 @@ from lineage.events import (
 )
 from lineage.morphism import Blueprint
 from orchestrator.config import RunConfig
-from orchestrator.search.state import Candidate, FinishedStep, Job, Reignition, SearchState
+from orchestrator.search.state import Candidate, FinishedStep, Job, Measurement, Reignition, SearchState
 
 
 def evolve(state: SearchState, event: Event) -> SearchState:
@@ -34,7 +37,7 @@ def evolve(state: SearchState, event: Event) -> SearchState:
     match event:
         case RunStarted():
             config = RunConfig.model_validate(event.config)
-            return SearchState(event.run_id, config, event.seed, event.window, "running")
+            return SearchState(event.run_id, config, event.seed, event.window, event.heads, "running")
         case RunResumed():
             return _resumed(state)
         case RunStopped():
@@ -45,17 +48,24 @@ def evolve(state: SearchState, event: Event) -> SearchState:
             return replace(state, current_step=event.step, items=())
         case PhaseFinished():
             finished = (*state.finished_steps, FinishedStep(event.step, event.best_candidate_id))
-            return replace(state, current_step=None, finished_steps=finished)
+            return replace(state, current_step=None, finished_steps=finished, reignition_requested=False)
+        case NetworkGiven():
+            return _given(state, event)
         case CandidateProposed():
             candidate = _candidate(event)
             return _opened(
                 replace(state, candidates=state.candidates | {event.candidate_id: candidate}), event.candidate_id
             )
         case ReignitionProposed():
-            reignition = Reignition(event.reignition_id, event.step, event.candidate_id)
-            return _opened(
-                replace(state, reignitions=state.reignitions | {event.reignition_id: reignition}), event.reignition_id
-            )
+            reignition = Reignition(event.reignition_id, event.step, event.candidate_id, event.trigger)
+            reignitions = state.reignitions | {event.reignition_id: reignition}
+            state = replace(state, reignitions=reignitions, reignition_requested=False)
+            return _opened(state, event.reignition_id)
+        case ReignitionRequested():
+            return replace(state, reignition_requested=True)
+        case CandidateRuledOut():
+            candidate = replace(state.candidates[event.candidate_id], ruled_out=True)
+            return replace(state, candidates=state.candidates | {event.candidate_id: candidate})
         case CandidateAbandoned():
             return _closed(state, event.candidate_id, "abandoned")
         case ReignitionAbandoned():
@@ -112,7 +122,33 @@ def _candidate(event: CandidateProposed) -> Candidate:
         event.morphisms,
         event.params,
         event.flops,
+        event.inherit,
+        event.seeds,
+        event.control_id,
+        event.audited_id,
     )
+
+
+def _given(state: SearchState, event: NetworkGiven) -> SearchState:
+    candidate = Candidate(
+        event.candidate_id,
+        event.step,
+        event.phase,
+        Blueprint(Genotype.parse(event.code), event.block_ids),
+        event.base_width,
+        event.ignition,
+        event.parent_id,
+        None,
+        event.morphisms,
+        event.params,
+        event.flops,
+        seed=event.seed,
+        outcome="given",
+        ap=event.ap or 0.0,
+        checkpoint=event.checkpoint,
+    )
+    candidates = state.candidates | {event.candidate_id: candidate}
+    return replace(state, candidates=candidates, given=state.given | {event.step: event.candidate_id})
 
 
 def _opened(state: SearchState, subject_id: str) -> SearchState:
@@ -130,7 +166,16 @@ def _closed(state: SearchState, subject_id: str, outcome: Literal["done", "aband
 
 def _assigned(state: SearchState, event: JobAssigned) -> SearchState:
     failures = state.jobs[event.job_id].failures if event.job_id in state.jobs else 0
-    job = Job(event.job_id, event.job_kind, event.subject_id, "running", event.attempt, failures, event.device)
+    job = Job(
+        event.job_id,
+        event.job_kind,
+        event.subject_id,
+        "running",
+        event.attempt,
+        event.repeat,
+        failures,
+        event.device,
+    )
     return replace(state, jobs=state.jobs | {event.job_id: job}, devices=state.devices | {event.device: event.job_id})
 
 
@@ -146,9 +191,25 @@ def _ended(state: SearchState, event: JobFinished | JobFailed) -> SearchState:
         )
         return replace(state, jobs=state.jobs | {job.job_id: failed})
     state = replace(state, jobs=state.jobs | {job.job_id: replace(job, status="finished", device=None)})
-    state = _closed(state, job.subject_id, "done")
-    if job.subject_id in state.candidates:
-        candidate = replace(state.candidates[job.subject_id], ap=event.ap or 0.0, checkpoint=event.checkpoint)
-        return replace(state, candidates=state.candidates | {job.subject_id: candidate})
-    reignition = replace(state.reignitions[job.subject_id], checkpoint=event.checkpoint)
-    return replace(state, reignitions=state.reignitions | {job.subject_id: reignition})
+    if job.subject_id in state.reignitions:
+        state = _closed(state, job.subject_id, "done")
+        reignition = replace(state.reignitions[job.subject_id], checkpoint=event.checkpoint)
+        return replace(state, reignitions=state.reignitions | {job.subject_id: reignition})
+    return _measured(state, job, event)
+
+
+def _measured(state: SearchState, job: Job, event: JobFinished) -> SearchState:
+    """With one more training of a candidate; the last one makes it done, unless it was abandoned meanwhile."""
+    measurement = Measurement(
+        event.ap or 0.0, event.checkpoint, event.params, event.flops, event.peak_memory_bytes, event.latency_ms
+    )
+    candidate = state.candidates[job.subject_id]
+    measurements = candidate.measurements | {job.repeat: measurement}
+    candidate = replace(candidate, measurements=measurements)
+    complete = candidate.outcome == "pending" and len(measurements) == candidate.seeds
+    if complete:
+        best = max(sorted(measurements), key=lambda repeat: measurements[repeat].ap)
+        ap = round(sum(one.ap for one in measurements.values()) / len(measurements), 6)
+        candidate = replace(candidate, ap=ap, checkpoint=measurements[best].checkpoint)
+    state = replace(state, candidates=state.candidates | {job.subject_id: candidate})
+    return _closed(state, job.subject_id, "done") if complete else state

@@ -5,17 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lineage.events import Fault, JobKind, Phase
+from lineage.cost import Heads
+from lineage.events import Fault, Inherited, JobKind, Phase
 from lineage.morphism import Blueprint
 from orchestrator.config import RunConfig
 from orchestrator.sections import Step
 
-Outcome = Literal["pending", "done", "abandoned"]
+Outcome = Literal["pending", "given", "done", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one training of a candidate came to."""
+
+    ap: float
+    checkpoint: str
+    params: int | None = None
+    flops: int | None = None
+    peak_memory_bytes: int | None = None
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A network with weights of its own (once done)."""
+    """A network with weights of its own, once it is done: its AP is the mean over `seeds` trainings, `measurements` by
+    their number, and its checkpoint that of the best of them. A given one was trained elsewhere, or not at all.
+    """
 
     candidate_id: str
     step: str
@@ -28,9 +43,26 @@ class Candidate:
     morphisms: tuple[str, ...]
     params: int
     flops: int
+    inherit: Inherited = "detector"
+    seeds: int = 1
+    control_id: str | None = None
+    audited_id: str | None = None
+    seed: int | None = None  # of the training elsewhere, where that is known
     outcome: Outcome = "pending"
     ap: float = 0.0
     checkpoint: str | None = None
+    measurements: dict[int, Measurement] = field(default_factory=dict)
+    ruled_out: bool = False
+
+    @property
+    def latency_ms(self) -> float | None:
+        known = [one.latency_ms for one in self.measurements.values() if one.latency_ms is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
+    def is_result(self) -> bool:
+        """Whether it is trained and within the limits."""
+        return self.outcome == "done" and not self.ruled_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +72,22 @@ class Reignition:
     reignition_id: str
     step: str
     candidate_id: str
+    trigger: str
     outcome: Outcome = "pending"
     checkpoint: str | None = None
+    seeds: int = 1  # trained once, unlike a candidate
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The training of one candidate or reignition, over all its attempts."""
+    """One training of a candidate or reignition, over all its attempts; `repeat` counts the trainings from 1."""
 
     job_id: str
     kind: JobKind
     subject_id: str
     status: Literal["running", "interrupted", "failed", "finished"]
     attempt: int
+    repeat: int = 1
     failures: int = 0
     device: str | None = None
     fault: Fault | None = None
@@ -69,12 +104,15 @@ class FinishedStep:
 
 @dataclass(frozen=True)
 class SearchState:
-    """Everything decided and known so far. `items` are the subjects of the current step in the order of decision."""
+    """Everything decided and known so far. `items` are the subjects of the current step in the order of decision, `given`
+    the network that a step starts from, where it came from outside.
+    """
 
     run_id: str = ""
     config: RunConfig | None = None
     seed: int = 0
     window: int = 1
+    heads: Heads | None = None
     status: Literal["new", "running", "stopped", "completed", "failed"] = "new"
     current_step: str | None = None
     finished_steps: tuple[FinishedStep, ...] = ()
@@ -82,6 +120,8 @@ class SearchState:
     candidates: dict[str, Candidate] = field(default_factory=dict)
     reignitions: dict[str, Reignition] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)  # step -> candidate
+    reignition_requested: bool = False
     open_subjects: tuple[str, ...] = ()  # subjects without an outcome, in the order of decision
     devices: dict[str, str | None] = field(default_factory=dict)  # device -> job running there
 

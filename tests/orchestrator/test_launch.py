@@ -11,7 +11,7 @@ from orchestrator import launch
 from orchestrator.config_file import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.executors.simulated import SimulatedExecutor
-from orchestrator.launch import Watchers, start_run
+from orchestrator.launch import Plan, Watchers, start_run
 from orchestrator.run_folder import RunFolder
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"
@@ -39,7 +39,7 @@ def test_a_run_that_never_began_leaves_nothing_and_one_that_did_loses_nothing(
     heard: list[Event] = []
     watchers = Watchers((lambda recorded: heard.append(recorded.event),))
     with pytest.raises(ConfigError, match="the template is odd"):
-        start_run(folder, load_config(EXAMPLE), EXAMPLE, watchers, simulate=True)
+        start_run(folder, Plan(load_config(EXAMPLE), EXAMPLE.read_text(), EXAMPLE.parent, simulate=True), watchers)
     assert any(isinstance(event, WorkerStarted) for event in heard) == kept
     assert folder.database.exists() == kept
     assert folder.path.exists() == kept

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from given import configuration, folded, run_started, search
+from given import REIGNITE, configuration, decisions, finish, folded, of, run_started, search
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,21 +29,8 @@ from orchestrator.search.decide import plan
 from orchestrator.search.evolve import evolve
 from orchestrator.search.parallel import stage_weights
 from orchestrator.search.selection import parent_probabilities
-from orchestrator.search.stall import candidates_since_best
 from orchestrator.search.state import Candidate, SearchState
 from orchestrator.sections import SearchSpace
-
-REIGNITE = {"n_stuck": 2, "min_delta": 0.01, "max_reignitions": 1, "data": "d"}
-
-
-def of(log: list[Event], kind: type[Any]) -> list[Any]:
-    return [event for event in log if isinstance(event, kind)]
-
-
-def decisions(log: list[Event]) -> list[Event]:
-    """What was decided, without where and when it was carried out."""
-    kinds = (CandidateProposed, ReignitionProposed, PhaseStarted, PhaseFinished, RunFinished, CandidateAbandoned)
-    return [event for event in log if isinstance(event, kinds)]
 
 
 def done(state: SearchState) -> list[Candidate]:
@@ -108,22 +93,6 @@ def test_the_same_seed_decides_the_same_and_another_seed_something_else():
     assert decisions(other) != decisions(first)
 
 
-def finish(log: list[Event]) -> list[Event]:
-    """Go on from a log to the end, one job after another."""
-    from orchestrator.executors.simulated import simulate
-
-    state = folded(log)
-    while intents := plan(state):
-        log = log + intents
-        for event in intents:
-            state = evolve(state, event)
-        for assigned in of(intents, JobAssigned):
-            for report in simulate(state, assigned)[0]:
-                log.append(report)
-                state = evolve(state, report)
-    return log
-
-
 @pytest.mark.parametrize("window", [1, 3])
 def test_killed_after_any_event_and_resumed_the_search_decides_the_same(window: int):
     whole = search(configuration(reignite=REIGNITE), window=window)
@@ -132,30 +101,6 @@ def test_killed_after_any_event_and_resumed_the_search_decides_the_same(window: 
         assert decisions(resumed) == decisions(whole), f"cut after event {cut}: {whole[cut - 1]}"
         trained = [event.job_id for event in of(resumed, JobFinished)]
         assert len(trained) == len(set(trained)), f"cut after event {cut}: trained twice"
-
-
-def test_a_stall_reignites_the_best_and_growth_goes_on_from_it():
-    aps = {"s-0001": 0.1, "s-0002": 0.3, "s-0003": 0.3, "s-0004": 0.305}
-    log = search(configuration(reignite=REIGNITE, max_sample=8), aps=aps, window=1)
-    (stall,) = of(log, ReignitionProposed)
-    assert (stall.candidate_id, stall.candidates_since_best, stall.best_ap) == ("s-0004", 2, 0.305)
-    lit = next(event for event in of(log, CandidateProposed) if event.reignition_id)
-    assert (lit.parent_id, lit.morphisms, lit.ignition) == ("s-0004", ("reignite",), 1)
-    later = [e for e in of(log, CandidateProposed) if e.phase == "serial" and e.candidate_id > lit.candidate_id]
-    assert later
-    assert all(event.ignition == 1 and event.parent_id >= lit.candidate_id for event in later)
-
-
-def test_a_stall_after_the_last_reignition_ends_growth():
-    aps = {f"s-{number:04d}": 0.3 for number in range(1, 40)}
-    log = search(configuration(reignite=REIGNITE, max_sample=30), aps=aps)
-    assert len(of(log, ReignitionProposed)) == 1
-    assert of(log, PhaseFinished)[0].reason == "growth stalled again after 1 reignitions"
-
-
-def test_without_reignite_settings_no_stall_is_looked_for():
-    aps = {f"s-{number:04d}": 0.3 for number in range(1, 40)}
-    assert not of(search(configuration(max_sample=12), aps=aps), ReignitionProposed)
 
 
 def test_no_network_is_proposed_twice():
@@ -253,31 +198,6 @@ def test_a_lost_worker_leaves_its_job_to_the_devices_that_are_left():
     log.append(JobFinished(job_id=other.job_id, attempt=1, checkpoint="c", ap=0.2))
     again = next(event for event in plan(folded(log)) if isinstance(event, JobAssigned))
     assert (again.job_id, again.device) == (victim.job_id, other.device)
-
-
-def test_better_parents_are_likelier_and_only_the_best_are_drawn():
-    state = folded(search(configuration(), aps={"s-0003": 0.9, "s-0002": 0.8, "s-0005": 0.7}))
-    probabilities = parent_probabilities((c for c in done(state) if c.phase == "serial"), 3)
-    assert probabilities == {
-        "s-0003": pytest.approx(3 / 6),
-        "s-0002": pytest.approx(2 / 6),
-        "s-0005": pytest.approx(1 / 6),
-    }
-
-
-@pytest.mark.parametrize(
-    ("aps", "min_delta", "expected"),
-    [
-        ([], 0.0, 0),
-        ([0.1], 0.0, 0),
-        ([0.1, 0.1, 0.1], 0.0, 2),
-        ([0.0, 0.0], 0.0, 1),
-        ([0.1, 0.15, 0.16], 0.02, 1),
-        ([0.1, 0.11, 0.12, 0.13], 0.02, 0),
-    ],
-)
-def test_stall_counter(aps: list[float], min_delta: float, expected: int):
-    assert candidates_since_best(aps, min_delta) == expected
 
 
 def test_a_sub_network_is_added_with_probability_inverse_to_its_flops():

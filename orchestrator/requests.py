@@ -1,0 +1,72 @@
+"""What people ask of a run by hand: a reignition. A live run hears of it by a signal, another one finds it in its log."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import signal
+import time
+from datetime import UTC, datetime
+
+import typer
+
+from lineage.events import ReignitionRequested
+from lineage.snapshot import open_snapshot
+from lineage.store import EventStore
+from orchestrator.errors import InfrastructureError, UserError
+from orchestrator.run_folder import RunFolder, find_run
+from orchestrator.search.evolve import evolve
+from orchestrator.search.state import SearchState
+
+REIGNITE_SIGNAL = signal.SIGUSR1  # only the run's own user, or root, can send it
+ANSWER_TIMEOUT_S = 10.0
+PAUSE_S = 0.1
+
+
+def reignite(run: str) -> None:
+    """Ask a run to reignite its best network, and say when it will.
+
+    Raises:
+        UserError: nothing grows in this run, or it has no classification data.
+    """
+    folder = find_run(run)
+    state, requests = _look(folder)
+    if objection := why_not_reignite(state):
+        raise UserError(f"run {folder.name} can't reignite: {objection}")
+    owner = folder.owner()
+    if not owner:
+        with folder.held(), EventStore.open(folder.database) as store:
+            store.append([ReignitionRequested(by=getpass.getuser())], datetime.now(UTC))
+        typer.echo(f"recorded; it comes first when the run goes on: spnas-orch resume {shlex.quote(run)}")
+        return
+    os.kill(owner, REIGNITE_SIGNAL)
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+    while _look(folder)[1] == requests:
+        if time.monotonic() > deadline:
+            raise InfrastructureError(f"process {owner} did not record the request within {ANSWER_TIMEOUT_S:.0f} s")
+        time.sleep(PAUSE_S)
+    typer.echo("requested: the best network is reignited as soon as the trainings before it have ended")
+
+
+def why_not_reignite(state: SearchState) -> str | None:
+    """What stands against a reignition by hand; None: nothing."""
+    assert state.config is not None
+    if state.is_over:
+        return "it is over"
+    step = state.current_step
+    if step is None or state.step.phase != "serial":
+        return f"only serial growth can be reignited, and it is at step {step or 'none yet'}"
+    if state.step.search.reignite is None:
+        return f"{step}.search_algorithm has no reignite section, so there are no images to train on"
+    return "one is requested already" if state.reignition_requested else None
+
+
+def _look(folder: RunFolder) -> tuple[SearchState, int]:
+    """State of a run, and how many requests it has recorded."""
+    state, requests = SearchState(), 0
+    with open_snapshot(folder.database) as store:
+        for recorded in store.read():
+            state = evolve(state, recorded.event)
+            requests += isinstance(recorded.event, ReignitionRequested)
+    return state, requests
