@@ -1,6 +1,7 @@
 """The whole configuration: a pipeline of steps, and which step starts from what.
 
-Files are read in `orchestrator.config_file`; the keys of a section are in `orchestrator.sections`.
+Files are read in `orchestrator.config_file`; the keys of a section are in `orchestrator.general` and
+`orchestrator.sections`; what is outside this run is fetched by `orchestrator.sources`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.sections import General, Reignite, Section, Step
+from lineage.architecture import Genotype
+from orchestrator.general import General, Ignored, Section
+from orchestrator.sections import Reignite, Step, too_wide
+
+_OF_A_STEP = {"trainer", "search_algorithm", "search_space", "pipe_step", "audit"}
 
 
 class RunConfig(Section):
-    """A whole configuration; `steps` holds the sections by name, in the order of the file."""
+    """A whole configuration; `steps` holds the sections by name, in the order of the file, in the pipeline or not."""
 
     general: General = General()
     pipeline: tuple[str, ...] = Field(min_length=1, strict=False)
     steps: dict[str, Step]
+    benchmark: Ignored = None
 
     @model_validator(mode="before")
     @classmethod
@@ -29,38 +35,72 @@ class RunConfig(Section):
             return value
         if "steps" in value:
             raise ValueError("unknown key 'steps': give each step a section of its own name, other than this one")
-        rest = {key: section for key, section in value.items() if key not in ("general", "pipeline")}
         pipeline = value.get("pipeline")
         names = [name for name in pipeline if isinstance(name, str)] if isinstance(pipeline, list | tuple) else []
+        whole = {"general", "pipeline", "benchmark"} - ({"benchmark"} & {*names})
+        rest = {key: section for key, section in value.items() if key not in whole}
         for name in names:
             if name not in rest:
                 raise ValueError(f"pipeline names {name!r} but there is no such section{nearest(name, rest)}")
         for key, section in rest.items():
-            if key not in names and not (isinstance(section, dict) and "trainer" in section):
-                raise ValueError(f"unknown key {key!r}{nearest(str(key), ['general', 'pipeline', *names])}")
-        return {**{key: value[key] for key in ("general", "pipeline") if key in value}, "steps": rest}
+            if key not in names and not (isinstance(section, dict) and _OF_A_STEP & section.keys()):
+                raise ValueError(f"unknown key {str(key)!r}{nearest(str(key), ['general', 'pipeline', *names])}")
+        return {**{key: value[key] for key in value if key in whole}, "steps": rest}
 
     @model_validator(mode="after")
-    def _steps_follow_each_other(self) -> Self:
+    def _steps_fit_together(self) -> Self:
         if len(set(self.pipeline)) != len(self.pipeline):
             raise ValueError("pipeline names a step twice")
-        if len({self.steps[name].trainer.template for name in self.pipeline}) > 1:
+        if len({Path(self.steps[name].trainer.template) for name in self.pipeline}) > 1:
             raise ValueError("the steps name different templates; one template for the whole pipeline is supported")
         records: dict[str, str] = {}
         for name in self.pipeline:
             step = self.steps[name]
-            if step.starts_reignited and self.reignite_of(name) is None:
-                raise ValueError(f"{name}: regnition: True needs a search_algorithm.reignite section with data")
+            if step.phase == "audit" and len(self.pipeline) > 1:
+                raise ValueError(f"{name}: an audit is a pipeline of its own, since its networks keep their names")
             if step.search_algorithm is not None:
                 if step.search.record in records:
                     raise ValueError(f"{name} and {records[step.search.record]} would both write {step.search.record}")
                 records[step.search.record] = name
-        first = self.pipeline[0]
-        if self.steps[first].phase == "fullytrain" and self.code_of(first) is None and self.outside_of(first) is None:
-            raise ValueError(
-                f"{first}: there is nothing to train yet; give trainer.model_desc a code, or model_desc_file a run"
-            )
         return self
+
+    @model_validator(mode="after")
+    def _every_step_can_begin(self) -> Self:
+        for index, name in enumerate(self.pipeline):
+            step, code = self.steps[name], self.code_of(name)
+            if step.starts_reignited and self.reignite_of(name) is None:
+                key = "trainer" if step.phase == "fullytrain" else "search_algorithm"
+                raise ValueError(
+                    f"{name}: regnition: True needs a {key}.reignite section with data, "
+                    "the class folders to retrain the backbone on"
+                )
+            if step.phase == "fullytrain" and code is None and self.outside_of(name) is None and not index:
+                raise ValueError(
+                    f"{name}: there is nothing to train yet; give trainer.model_desc a code, or model_desc_file a run"
+                )
+            if code is not None:
+                self._check_first(name, Genotype.parse(code))
+        return self
+
+    def _check_first(self, name: str, first: Genotype) -> None:
+        """Raise ValueError if step `name`, which starts from a code, can't start from it."""
+        step, space = self.steps[name], self.steps[name].search_space
+        fully = step.phase == "fullytrain"
+        reason = too_wide(first, space.base_width) if fully else space.refusal(first, space.base_width)
+        if reason is not None:
+            raise ValueError(f"{name}: {reason}")
+        if space.weights is None:
+            if fully and step.trainer.weights == "inherited":
+                raise ValueError(
+                    f"{name}: weights: inherited, but model_desc is a code alone; give search_space.weights"
+                )
+        elif fully and step.trainer.weights == "scratch":
+            raise ValueError(f"{name}: weights: scratch contradicts search_space.weights {space.weights}")
+        elif not fully and space.start is None:
+            raise ValueError(
+                f"{name}: search_space.weights {space.weights} are of one network: give search_space.start its code, "
+                "r_111-2111-211111-211_0-0-0-0 for a ResNet-50"
+            )
 
     def named_source(self, name: str) -> str | None:
         """The record or run that step `name` starts from, as the user named it."""
@@ -87,17 +127,14 @@ class RunConfig(Section):
     def code_of(self, name: str) -> str | None:
         """The code that step `name` starts from where it has no source: full training's model_desc, or the space's start."""
         step = self.steps[name]
-        if self.named_source(name) is not None or self.source_of(name) is not None:
+        if step.phase == "audit" or self.named_source(name) is not None or self.source_of(name) is not None:
             return None
         return step.trainer.model_desc if step.phase == "fullytrain" else step.search_space.first.code
 
     def reignite_of(self, name: str) -> Reignite | None:
         """How step `name` reignites: its own settings, else those of the nearest step before it that has some."""
-        for other in reversed(self.pipeline[: self.pipeline.index(name) + 1]):
-            algorithm = self.steps[other].search_algorithm
-            if algorithm is not None and algorithm.reignite is not None:
-                return algorithm.reignite
-        return None
+        steps = [self.steps[other] for other in self.pipeline[: self.pipeline.index(name) + 1]]
+        return next((step.reignite for step in reversed(steps) if step.reignite is not None), None)
 
     def _writers(self, before: int) -> dict[str, str]:
         earlier = [name for name in self.pipeline[:before] if self.steps[name].search_algorithm is not None]
@@ -112,7 +149,7 @@ class RunConfig(Section):
         """The configuration as JSON-able values, in the shape of the file."""
         dump = self.model_dump(mode="json")
         steps = dump.pop("steps")
-        return {**dump, **{name: steps[name] for name in self.pipeline}}
+        return {**{key: value for key, value in dump.items() if value is not None}, **steps}
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

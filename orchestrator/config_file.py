@@ -13,6 +13,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from orchestrator.config import RunConfig, nearest
 from orchestrator.errors import ConfigError
 
+LONGEST_SHOWN = 80  # characters of a value in a message
 NOT_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)  # all that PyYAML may raise
 
 
@@ -88,10 +89,11 @@ def _override(raw: dict[str, Any], override: str) -> None:
 def _expand(value: Any, names: dict[str, str]) -> Any:
     """`value` with the names in its strings replaced, and no part of it shared with another (YAML's aliases)."""
     if isinstance(value, dict):
-        return {key: _expand(item, names) for key, item in value.items()}
+        return {_expand(key, {}): _expand(item, names) for key, item in value.items()}
     if isinstance(value, list):
         return [_expand(item, names) for item in value]
     if isinstance(value, str):
+        value.encode()  # half a surrogate pair is no text that a file or the log can hold
         for name, text in names.items():
             value = value.replace("{" + name + "}", text)
     return value
@@ -107,8 +109,13 @@ def _explain(fault: Any) -> str:
     if fault["type"] == "missing":
         return f"{where}: this key is missing"
     message = fault["msg"].removeprefix("Value error, ")
-    found = f" (found {fault['input']!r})" if isinstance(fault["input"], str | int | float | bool) else ""
+    found = f" (found {_shortened(fault['input'])})" if isinstance(fault["input"], str | int | float | bool) else ""
     return f"{where}: {message}{found}" if where else message
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _siblings(path: Sequence[Any]) -> list[str]:

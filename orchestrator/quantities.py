@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
+_AMOUNT = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?) *(?P<unit>[a-z]*)", re.IGNORECASE | re.ASCII)
+_LONGEST = 40  # characters
+_LARGEST = 2.0**63  # what the log's integers can hold
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BYTES = {
     "": 1,
@@ -20,30 +22,33 @@ _MILLISECONDS = {"": 1, "us": 1e-3, "ms": 1, "s": 1e3}
 
 def count(value: Any) -> int | None:
     """A whole number, with a suffix K, M, G or T (powers of 1000) if it is text."""
-    amount = _amount(value, _COUNTS, "a number such as 4200000000, 4.2e9 or 4.2G")
-    return None if amount is None else round(amount)
+    return _whole(_amount(value, _COUNTS, "a number such as 4200000000, 4.2e9 or 4.2G"))
 
 
 def memory_bytes(value: Any) -> int | None:
     """Bytes, with a unit B, KB .. TB (powers of 1000) or KiB .. TiB (of 1024) if it is text."""
-    amount = _amount(value, _BYTES, "bytes, or text such as 8GB or 8GiB")
-    return None if amount is None else round(amount)
+    return _whole(_amount(value, _BYTES, "bytes, or text such as 8GB or 8GiB"))
 
 
 def milliseconds(value: Any) -> float | None:
     """Milliseconds, with a unit us, ms or s if it is text."""
-    return _amount(value, _MILLISECONDS, "milliseconds, or text such as 20ms")
+    amount = _amount(value, _MILLISECONDS, "milliseconds, or text such as 20ms")
+    return None if amount is None else float(amount)
+
+
+def _whole(amount: float | None) -> int | None:
+    return None if amount is None else round(amount)
 
 
 def _amount(value: Any, units: Mapping[str, float], expected: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    match = _AMOUNT.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None or match["unit"].lower() not in units:
-        raise ValueError(f"expected {expected}")
-    amount = float(match["number"]) * units[match["unit"].lower()]
-    if not math.isfinite(amount):
+    if isinstance(value, str):
+        match = _AMOUNT.fullmatch(value.strip()) if len(value) <= _LONGEST else None
+        unit = None if match is None else units.get(match["unit"].lower())
+        amount = math.nan if match is None or unit is None else float(match["number"]) * unit
+    else:
+        amount = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not 0 <= amount < _LARGEST:
         raise ValueError(f"expected {expected}")
     return amount

@@ -1,4 +1,4 @@
-"""The sections of a configuration as validated values, in the keys of Vega's SP-NAS files.
+"""The sections of a step as validated values, in the keys of Vega's SP-NAS files.
 
 Both spellings of `expand_ratio` (`expend_ratio`) and of `reignition` (`regnition`) are taken; unknown keys are errors.
 How sections make a pipeline is `orchestrator.config`; files are read in `orchestrator.config_file`.
@@ -9,53 +9,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from lineage.architecture import Genotype
 from lineage.cost import cost
-from lineage.events import Phase, Resource
+from lineage.events import Phase
+from orchestrator.general import Ignored, Section
 from orchestrator.quantities import count, memory_bytes, milliseconds
+from orchestrator.training import MANY, REIGNITION, TEMPLATE, Audit, Retraining, Trainer
 
 MAX_CHANNELS = 65536
-MANY = 1_000_000  # bounds counts, so that no typing slip asks for a search without end
 Side = Annotated[int, Field(ge=32, le=65536)]
 
 PARETO_FRONT = "pareto_front.csv"
 DEFAULT_START = "b_11-21-21-21_0-0-0-0"
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_default(cls, value: Any) -> Any:
-        return {} if value is None else value
-
-
-class Worker(Section):
-    """One job trains on one device; `cpu_workers` bounds the workers where there is no GPU (default: the cores)."""
-
-    devices_per_job: Literal[1] = 1
-    cpu_workers: int | None = Field(default=None, ge=1, le=256)
-
-
-class General(Section):
-    """What holds for the whole run. `make_data` makes a built-in data set in ./data before training.
-
-    `objectives` are what the Pareto front weighs AP against.
-    """
-
-    worker: Worker = Worker()
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    make_data: Literal["digits"] | None = None
-    objectives: Annotated[tuple[Resource, ...], Field(min_length=1, strict=False)] = ("flops",)
+DEFAULT_MIN_BLOCKS = 8
+DEFAULT_MIN_STAGES = 5
 
 
 class PipeStep(Section):
     """Vega's name for what a section does."""
 
-    type: Literal["SpNasPipeStep", "FullyTrainPipeStep", "AuditPipeStep"]
+    type: Literal["SpNasPipeStep", "FullyTrainPipeStep", "SpNasFullyTrain", "AuditPipeStep"]
+    models_folder: Ignored = None
+    pretrained_folder: Ignored = None
 
 
 class SerialSettings(Section):
@@ -69,7 +46,7 @@ class SerialSettings(Section):
     expand_ratio: float = Field(default=0.3, ge=0, le=1, validation_alias=AliasChoices("expend_ratio", "expand_ratio"))
     max_stages: int = Field(default=6, ge=1, le=9)
     last_search_result: str | None = None
-    reignition: bool | None = Field(default=None, validation_alias=AliasChoices("regnition", "reignition"))
+    reignition: bool | None = Field(default=None, validation_alias=REIGNITION)
 
     @model_validator(mode="after")
     def _ratios_are_probabilities(self) -> Self:
@@ -78,8 +55,8 @@ class SerialSettings(Section):
         return self
 
 
-class Reignite(Section):
-    """When growth stalls and how the backbone is retrained on the class folders `data`/train and `data`/val.
+class Reignite(Retraining):
+    """When growth stalls, and how the best backbone is retrained then.
 
     A stall: `n_stuck` candidates in a row none of which beats the best AP by more than `min_delta`.
     """
@@ -87,10 +64,6 @@ class Reignite(Section):
     n_stuck: int = Field(default=10, ge=1, le=MANY)
     min_delta: float = Field(default=0.0, ge=0, le=1)
     max_reignitions: int = Field(default=2, ge=0, le=10)
-    data: str
-    epoch: int = Field(default=1, ge=1, le=MANY)
-    batch_size: int = Field(default=64, ge=1, le=MANY)
-    learning_rate: float = Field(default=0.01, gt=0)
 
 
 class SearchAlgorithm(Section):
@@ -111,12 +84,12 @@ class SearchAlgorithm(Section):
     serial_settings: SerialSettings = SerialSettings()
     reignite: Reignite | None = None
     last_search_result: str | None = None
-    reignition: bool | None = Field(default=None, validation_alias=AliasChoices("regnition", "reignition"))
+    reignition: bool | None = Field(default=None, validation_alias=REIGNITION)
 
     @property
     def record(self) -> str:
         """File name of the step's record."""
-        return self.total_list or f"total_list_{self.sample_level[0]}.csv"
+        return Path(self.total_list or f"total_list_{self.sample_level[0]}.csv").name
 
     @property
     def source(self) -> str | None:
@@ -129,13 +102,24 @@ class SearchAlgorithm(Section):
 
     @field_validator("total_list")
     @classmethod
-    def _stays_in_the_run_folder(cls, value: str | None) -> str | None:
-        if value is not None and (Path(value).name != value or not value.endswith(".csv") or value == PARETO_FRONT):
-            raise ValueError(
-                f"{value!r} must be a bare file name ending in .csv, other than {PARETO_FRONT}: "
-                "it is written into the run folder"
-            )
+    def _is_a_file_of_its_own(cls, value: str | None) -> str | None:
+        name = "" if value is None else Path(value).name
+        if value is not None and (
+            not name.endswith(".csv") or name == PARETO_FRONT or not name.isprintable() or len(name.encode()) > 200
+        ):
+            raise ValueError(f"the name of the step's record must end in .csv and be other than {PARETO_FRONT}")
         return value
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        inside = self.serial_settings
+        for key, here, there in (
+            ("last_search_result", self.last_search_result, inside.last_search_result),
+            ("regnition", self.reignition, inside.reignition),
+        ):
+            if here is not None and there is not None and here != there:
+                raise ValueError(f"{key} is {here} here and {there} in serial_settings: give it once")
+        return self
 
 
 class Limits(Section):
@@ -154,7 +138,8 @@ class SearchSpace(Section):
     """Where growth starts and how far it may go; the result of a phase has `min_blocks` and `min_stages` at least.
 
     `base_width` is the stem's channels, `image_size` (height, width) and `neck_channels` what costs are predicted for,
-    `weights` a file of a torchvision ResNet's weights that `start` begins with.
+    `weights` a file of a torchvision ResNet's weights that `start` begins with. In Vega's files `template` and `epoch`
+    stand here as well as in the trainer.
     """
 
     type: Literal["SearchSpace"] = "SearchSpace"
@@ -163,81 +148,62 @@ class SearchSpace(Section):
     base_width: int = Field(default=64, ge=1, le=1024)
     image_size: Annotated[tuple[Side, Side], Field(strict=False)] = (800, 1333)
     neck_channels: int = Field(default=256, ge=1, le=65536)
-    min_blocks: int = Field(default=8, ge=1, le=200)
+    min_blocks: int = Field(default=DEFAULT_MIN_BLOCKS, ge=1, le=200)
     max_blocks: int = Field(default=60, ge=1, le=200)
-    min_stages: int = Field(default=5, ge=1, le=9)
+    min_stages: int | None = Field(default=None, ge=1, le=9)
     max_branches: int = Field(default=2, ge=1, le=9)
     limits: Limits = Limits()
+    template: str | None = Field(default=None, validation_alias=TEMPLATE)
+    epoch: int | None = Field(default=None, ge=1, le=MANY)
 
     @property
     def first(self) -> Genotype:
         """The first network."""
         return Genotype.parse(self.start or DEFAULT_START)
 
-    @model_validator(mode="after")
-    def _starts_inside(self) -> Self:
-        first = self.first
-        for found, limit, what in (
-            (first.depth, self.max_blocks, "blocks, more than max_blocks"),
-            (max(first.parallel), self.max_branches, "branches, more than max_branches"),
-            (max(first.stage_channels(self.base_width)), MAX_CHANNELS, "channels, more than can be trained:"),
-        ):
-            if found > limit:
-                raise ValueError(f"start {first} has {found} {what} {limit}")
-        if self.min_blocks > self.max_blocks:
-            raise ValueError(f"min_blocks {self.min_blocks} is more than max_blocks {self.max_blocks}")
-        predicted = cost(first, self.base_width, self.image_size, self.neck_channels)
-        for name in ("flops", "params"):
-            allowed, found = getattr(self.limits, name), getattr(predicted, name)
-            if allowed is not None and found > allowed:
-                raise ValueError(f"start {first} has {found} {name}, more than limits.{name} {allowed}")
-        return self
-
-
-class Trainer(Section):
-    """How a candidate is trained: `epoch` epochs of the template's schedule.
-
-    `weights` is what a full training begins with; `reignition` True means reignited. None: the weights of the search, or
-    none at all for a `model_desc`.
-    """
-
-    type: Literal["Trainer", "SpNasTrainer"] = "Trainer"
-    callbacks: str | list[str] | None = None
-    lazy_built: bool = True
-    gpus: int | None = None
-    debug: bool = False
-    template: str = Field(validation_alias=AliasChoices("config_template_file", "config_template"))
-    model_desc_file: str | None = None
-    model_desc: str | None = None
-    reignition: bool | None = Field(default=None, validation_alias=AliasChoices("regnition", "reignition"))
-    weights: Literal["inherited", "reignited", "scratch"] | None = None
-    epoch: int = Field(default=1, ge=1, le=MANY)
-
-    @property
-    def starts_reignited(self) -> bool:
-        return self.weights == "reignited" or bool(self.reignition)
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if self.model_desc is not None and self.model_desc_file is not None:
-            raise ValueError("model_desc and model_desc_file are both given: name one network to train")
-        if self.reignition and self.weights not in (None, "reignited"):
-            raise ValueError(f"regnition: True contradicts weights: {self.weights}")
-        return self
-
-    @field_validator("model_desc")
+    @model_validator(mode="before")
     @classmethod
-    def _is_a_network(cls, value: str | None) -> str | None:
-        if value is not None:
-            Genotype.parse(value)
+    def _default_gives_way(cls, value: Any) -> Any:
+        """A space of few blocks was meant, if `min_blocks` is not given."""
+        most = value.get("max_blocks") if isinstance(value, dict) else None
+        if type(most) is int and 1 <= most < DEFAULT_MIN_BLOCKS and "min_blocks" not in value:
+            return {**value, "min_blocks": most}
         return value
 
+    @field_validator("start")
+    @classmethod
+    def _is_a_network(cls, value: str | None) -> str | None:
+        return value if value is None else Genotype.parse(value).code
 
-class Audit(Section):
-    """Candidates of a finished `run` to train again, from scratch and with the backbone alone inherited."""
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Self:
+        if self.min_blocks > self.max_blocks:
+            raise ValueError(f"min_blocks {self.min_blocks} is more than max_blocks {self.max_blocks}")
+        return self
 
-    run: str
-    candidates: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    def refusal(self, first: Genotype, base_width: int) -> str | None:
+        """Why a search in this space can't start from a network, as far as that is known without its template."""
+        predicted = cost(first, base_width, self.image_size, self.neck_channels)
+        for found, limit, what, name in (
+            (first.depth, self.max_blocks, "blocks", "max_blocks"),
+            (max(first.parallel), self.max_branches, "branches beside a stage", "max_branches"),
+            (predicted.flops, self.limits.flops, "flops in backbone and neck", "limits.flops"),
+            (predicted.params, self.limits.params, "params in backbone and neck", "limits.params"),
+        ):
+            if limit is not None and found > limit:
+                return (
+                    f"{first} has {found} {what}, more than search_space.{name} {limit}: "
+                    "raise it, or start from a smaller network"
+                )
+        return too_wide(first, base_width)
+
+
+def too_wide(network: Genotype, base_width: int) -> str | None:
+    """Why a network has more channels than can be trained, or None."""
+    channels = max(network.stage_channels(base_width))
+    return (
+        f"{network} has {channels} channels, at most {MAX_CHANNELS} can be trained" if channels > MAX_CHANNELS else None
+    )
 
 
 class Step(Section):
@@ -249,19 +215,52 @@ class Step(Section):
     audit: Audit | None = None
     trainer: Trainer
 
+    @model_validator(mode="before")
+    @classmethod
+    def _template_may_stand_in_the_space(cls, value: Any) -> Any:
+        """The trainer with what Vega's files say of it in the search space."""
+        space = value.get("search_space") if isinstance(value, dict) else None
+        trainer = {} if space is None else value.get("trainer")
+        if not isinstance(space, dict) or not isinstance(trainer or {}, dict):
+            return value
+        said = dict(trainer or {})
+        for spellings in (("template", *map(str, TEMPLATE.choices)), ("epoch",)):
+            there = [space[key] for key in spellings if space.get(key) is not None]
+            if there and not any(key in said for key in spellings):
+                said[spellings[-1]] = there[0]
+        return {**value, "trainer": said}
+
     @model_validator(mode="after")
     def _kind_is_clear(self) -> Self:
         if self.search_algorithm is not None and self.audit is not None:
             raise ValueError("a step has a search_algorithm or an audit, not both")
-        types = {"fullytrain": "FullyTrainPipeStep", "audit": "AuditPipeStep"}
-        type_ = types.get(self.phase, "SpNasPipeStep")
-        if self.pipe_step is not None and self.pipe_step.type != type_:
-            needs = {
-                "FullyTrainPipeStep": "neither a search_algorithm nor an audit",
-                "AuditPipeStep": "an audit section",
-            }
-            wanted = needs.get(self.pipe_step.type, "a search_algorithm")
+        kinds = {"fullytrain": ("FullyTrainPipeStep", "SpNasFullyTrain"), "audit": ("AuditPipeStep",)}
+        if self.pipe_step is not None and self.pipe_step.type not in kinds.get(self.phase, ("SpNasPipeStep",)):
+            needs = {"SpNasPipeStep": "a search_algorithm", "AuditPipeStep": "an audit section"}
+            wanted = needs.get(self.pipe_step.type, "neither a search_algorithm nor an audit")
             raise ValueError(f"pipe_step.type {self.pipe_step.type} goes with {wanted}")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        space, trainer = self.search_space, self.trainer
+        for key, here, there in (
+            ("config_template_file", space.template, trainer.template),
+            ("epoch", space.epoch, trainer.epoch),
+        ):
+            if here is not None and here != there:
+                raise ValueError(f"{key} is {here} in search_space and {there} in trainer: give it in trainer alone")
+        if self.phase != "fullytrain" and trainer.weights is not None:
+            raise ValueError(f"trainer.weights: {trainer.weights} goes with a full training")
+        if self.phase == "audit" and (trainer.model_desc or trainer.model_desc_file or trainer.reignition):
+            raise ValueError("an audit trains audit.candidates: model_desc, model_desc_file and regnition go elsewhere")
+        if self.phase == "serial" and space.min_stages is not None:
+            most = self.search.serial_settings.max_stages
+            if space.min_stages > most:
+                raise ValueError(
+                    f"search_space.min_stages {space.min_stages} is more than serial_settings.max_stages {most}: "
+                    "no growth gets there"
+                )
         return self
 
     @property
@@ -277,10 +276,19 @@ class Step(Section):
         return search or self.trainer.starts_reignited
 
     @property
+    def reignite(self) -> Reignite | None:
+        """How the step reignites, as it says itself; a full training may, but never stalls."""
+        if self.trainer.reignite is not None:
+            return Reignite(**self.trainer.reignite.model_dump())
+        return None if self.search_algorithm is None else self.search_algorithm.reignite
+
+    @property
     def min_stages(self) -> int:
-        """Stages that a result needs; a serial step can't ask for more than it may grow."""
-        grows = self.search_algorithm is not None and self.search_algorithm.sample_level == "serial"
-        return min(self.search_space.min_stages, self.search.serial_settings.max_stages) if grows else 1
+        """Stages that a result needs; the default asks of serial growth no more than it may do."""
+        if self.phase != "serial":
+            return 1
+        asked, most = self.search_space.min_stages, self.search.serial_settings.max_stages
+        return min(DEFAULT_MIN_STAGES, most) if asked is None else asked
 
     @property
     def search(self) -> SearchAlgorithm:

@@ -13,7 +13,8 @@ import yaml
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
-from orchestrator.sections import General, Step
+from orchestrator.general import General
+from orchestrator.sections import Step
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

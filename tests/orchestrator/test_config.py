@@ -85,7 +85,13 @@ def test_overrides_reach_every_key():
         ("expend_ratio", "expnd_ratio", "did you mean 'expend_ratio'?"),
         ("max_sample: 10", "max_sample: ten", "nas1.search_algorithm.max_sample"),
         ("max_sample: 10", "max_sample: 0", "greater than or equal to 1 (found 0)"),
-        ("devices_per_job: 1", "devices_per_job: 8", "general.worker.devices_per_job"),
+        ("devices_per_job: 1", "devices_per_job: 1, gpus_per_job: 1", "given twice, in two spellings"),
+        ("{worker:", "{backnd: pytorch, worker:", "unknown key 'general.backnd'; did you mean 'backend'?"),
+        ("worker: {", "worker: {timeot: 9, ", "did you mean 'timeout'?"),
+        ("{type: SpNasPipeStep}", "{type: SpNasPipeStep, model_folder: x}", "did you mean 'models_folder'?"),
+        ("{worker:", "{objectives: [flops, latency, flops], worker:", "flops stands there twice"),
+        ("{worker:", "{objectives: [], worker:", "general.objectives"),
+        ("{worker:", "{objectives: [speed], worker:", "general.objectives"),
         (
             "pipeline: [nas1",
             "pipeline: [nas11",
@@ -97,10 +103,16 @@ def test_overrides_reach_every_key():
         ("config_template_file: ./t.py, epoch: 1", "epoch: 1", "config_template_file: this key is missing"),
         ("config_template: ./t.py", "config_template: ./other.py", "different templates"),
         ("addstage_ratio: 0.05", "addstage_ratio: 0.9", "must not exceed 1"),
-        ("'total_list_s.csv'\n    sample", "'../x.csv'\n    sample", "bare file name"),
+        ("'total_list_s.csv'\n    sample", "'x.txt'\n    sample", "must end in .csv"),
         ("gpus: 8", "model_desc: r_11_0-0", "2 parallel digits"),
         ("{type: SearchSpace}", "{start: b_13-1_0-0}", "no genotype code"),
-        ("regnition: False\n    epoch", "regnition: True\n    epoch", "needs a search_algorithm.reignite section"),
+        ("regnition: False\n    epoch", "regnition: True\n    epoch", "needs a trainer.reignite section with data"),
+        (
+            "    regnition: False\n  search_space",
+            "    regnition: True\n  search_space",
+            "regnition is True here and False",
+        ),
+        ("serial_settings:\n", "serial_settings: {last_search_result: x.csv}\n", "give it once"),
     ],
 )
 def test_what_can_not_be_used_is_named(tmp_path: Path, old: str, new: str, expected: str):
@@ -157,10 +169,23 @@ def test_what_says_two_things_at_once_or_too_much_is_refused(tmp_path: Path, tex
         load_config(write(tmp_path, text))
 
 
-@pytest.mark.parametrize("name", ["lineage.duckdb", "..", "pareto_front.csv", "x/y.csv"])
+@pytest.mark.parametrize(
+    "name",
+    ["lineage.duckdb", "..", "", "pareto_front.csv", "x/pareto_front.csv", r"a\nb.csv", r"\0.csv", "9" * 300 + ".csv"],
+)
 def test_a_record_can_not_overwrite_anything_else(tmp_path: Path, name: str):
-    with pytest.raises(ConfigError, match="bare file name"):
-        load_config(write(tmp_path, VEGA.replace("'total_list_s.csv'", f"'{name}'", 1)))
+    with pytest.raises(ConfigError, match=r"must end in \.csv"):
+        load_config(write(tmp_path, VEGA.replace("'total_list_s.csv'", f'"{name}"', 1)))
+
+
+@pytest.mark.parametrize("path", ["{local_base_path}/output/s.csv", "../s.csv", "/etc/s.csv"])
+def test_a_record_lies_in_the_run_folder_whatever_its_path_says(tmp_path: Path, path: str):
+    named = VEGA.replace("'total_list_s.csv'\n    sample", f"'{path}'\n    sample").replace(
+        "last_search_result: 'total_list_s.csv'", f"last_search_result: '{path}'"
+    )
+    config = load_config(write(tmp_path, named))
+    assert config.steps["nas1"].search.record == "s.csv"
+    assert config.source_of("nas2") == "nas1"
 
 
 def test_two_steps_can_not_write_one_record(tmp_path: Path):
@@ -177,13 +202,33 @@ def test_a_step_starts_from_the_step_whose_record_it_names_else_from_the_one_bef
 
 @pytest.mark.parametrize(
     "value",
-    ["2024-13-45", "!!timestamp x", "&a [*a]", "!!binary /w==", "{a: 1, a: 2}", "true", "'3'", "2.0", "9" * 5000],
+    [
+        "2024-13-45",
+        '"\\ud800"',
+        '{"\\ud800": 1}',
+        "!!timestamp x",
+        "&a [*a]",
+        "!!binary /w==",
+        "{a: 1, a: 2}",
+        "true",
+        "'3'",
+        "2.0",
+        "9" * 5000,
+    ],
 )
 def test_no_yaml_value_gets_past_its_type(value: str):
     for key in ("general.seed", "serial.trainer.callbacks", "serial.trainer.epoch"):
         if (key, value) not in {("serial.trainer.callbacks", "'3'")}:
             with pytest.raises(ConfigError):
                 load_config(EXAMPLE, [f"{key}={value}"])
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "'" + "x" * 10_000 + "'"])
+def test_a_message_shows_no_more_of_a_value_than_can_be_read(value: str):
+    with pytest.raises(ConfigError) as caught:
+        load_config(EXAMPLE, [f"serial.search_space.limits.flops={value}"])
+    assert "serial.search_space.limits.flops: expected a number such as" in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 def test_an_override_of_one_step_leaves_the_others_alone():
@@ -199,7 +244,7 @@ def test_yaml_merges_are_no_duplicates(tmp_path: Path):
 @pytest.mark.parametrize(
     ("space", "expected"),
     [
-        ("max_blocks: 3", "more than max_blocks"),
+        ("max_blocks: 3", "8 blocks, more than search_space.max_blocks 3: raise it, or start from a smaller network"),
         ("start: b_1-1_9-9", "max_branches"),
         ("base_width: 1024, start: b_12222222-1_0-0", "channels"),
     ],

@@ -1,0 +1,77 @@
+"""What every section of a configuration is, and the section that holds for the whole run.
+
+Keys that mean something in Vega's files and nothing here are taken with any value; `orchestrator.notices` tells so.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import from_json, to_json
+
+from lineage.events import Resource
+
+MAX_PARTS = 100  # of a value without effect; the log could not hold one of any depth
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+def _as_json(value: Any) -> Any:
+    text = to_json(value, fallback=str, inf_nan_mode="strings", bytes_mode="base64")
+    if text.count(b"[") + text.count(b"{") > MAX_PARTS:
+        raise ValueError(f"holds more than {MAX_PARTS} lists and sections, and has no effect: leave it out")
+    return from_json(text)
+
+
+Ignored = Annotated[Any, BeforeValidator(_as_json)]
+"""A value that nothing depends on, as the event log can hold it."""
+
+
+class Worker(Section):
+    """One job trains on one device; `cpu_workers` bounds the workers where there is no GPU (default: the cores)."""
+
+    devices_per_job: int = Field(default=1, validation_alias=AliasChoices("devices_per_job", "gpus_per_job"))
+    cpu_workers: int | None = Field(default=None, ge=1, le=256)
+    timeout: Ignored = None
+    eval_count: Ignored = None
+    eval_count_per_job: Ignored = None
+    evaluate_timeout: Ignored = None
+
+
+class General(Section):
+    """What holds for the whole run. `make_data` makes a built-in data set in ./data before training.
+
+    `objectives` are what the Pareto front weighs AP against.
+    """
+
+    worker: Worker = Worker()
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    make_data: Literal["digits"] | None = None
+    objectives: Annotated[tuple[Resource, ...], Field(min_length=1, strict=False)] = ("flops",)
+    backend: Ignored = None
+    device_category: Ignored = None
+    parallel_search: Ignored = None
+    parallel_fully_train: Ignored = None
+    devices_per_trainer: Ignored = None
+    cluster: Ignored = None
+    task: Ignored = None
+    logger: Ignored = None
+    env: Ignored = None
+    model_zoo: Ignored = None
+    quota: Ignored = None
+
+    @field_validator("objectives")
+    @classmethod
+    def _each_once(cls, value: tuple[Resource, ...]) -> tuple[Resource, ...]:
+        twice = next((name for name in value if value.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} stands there twice: name each objective once")
+        return value
