@@ -8,6 +8,7 @@
         ├── StoreExists       a store would overwrite a file
         ├── StoreLocked       another process or object has the store open for writing
         ├── StoreTooNew       the store was made by a later version of this program
+        ├── StoreTooOld       the store was made by an earlier version and can't be changed as it is opened
         └── QueryError        a query is not a single SELECT, or the database refused it
 
 Driver errors become these in `lineage.database` and nowhere else.
@@ -36,6 +37,10 @@ class StoreLocked(StoreError):
 
 class StoreTooNew(StoreError):
     """The store was made by a later version of this program."""
+
+
+class StoreTooOld(StoreError):
+    """The store was made by an earlier version of this program, and was not opened for writing."""
 
 
 class QueryError(StoreError):

@@ -1,6 +1,7 @@
 """The lineage of a run as a graph: candidates, and edges that say whose weights a candidate started from.
 
 A candidate has one parent or, as a seed, none, so the graph is a forest and every candidate has one path to its seed.
+A given network is a seed too where its parent, in another run, is not known here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import networkx as nx
 
 from lineage.architecture import Genotype
 from lineage.errors import UnknownCandidate
-from lineage.events import CandidateProposed
+from lineage.events import CandidateProposed, NetworkGiven
 from lineage.morphism import Blueprint, correspondence
 from lineage.store import EventStore
 
@@ -30,15 +31,17 @@ class LineageGraph:
         self._blueprints = blueprints
         self._graph: nx.DiGraph[str] = nx.DiGraph()
         self._graph.add_nodes_from(self._candidates)
-        self._graph.add_edges_from((edge["parent_id"], edge["child_id"], edge) for edge in edges)
+        self._graph.add_edges_from(
+            (edge["parent_id"], edge["child_id"], edge) for edge in edges if edge["parent_id"] in self._candidates
+        )
 
     @classmethod
     def from_store(cls, store: EventStore) -> LineageGraph:
         """Graph of everything in a store."""
         blueprints = {
             event.candidate_id: Blueprint(Genotype.parse(event.code), event.block_ids)
-            for recorded in store.read(kinds=["CandidateProposed"])
-            if isinstance(event := recorded.event, CandidateProposed)
+            for recorded in store.read(kinds=["CandidateProposed", "NetworkGiven"])
+            if isinstance(event := recorded.event, CandidateProposed | NetworkGiven)
         }
         return cls(_rows(store, _CANDIDATES), _rows(store, _EDGES), blueprints)
 

@@ -7,19 +7,22 @@ report of an attempt that is no longer the job's current one or has had its outc
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from lineage import events as ev
+from lineage.measurements import combined, finite
 from lineage.morphism import preserves_function
 
 KEYS: dict[str, tuple[str, ...]] = {
     "run": ("run_id",),
     "phases": ("step",),
     "candidates": ("candidate_id",),
+    "measurements": ("candidate_id", "repeat"),
     "inheritance": ("child_id",),
+    "parent_draws": ("child_id", "parent_id"),
+    "refusals": ("step", "reason"),
     "jobs": ("job_id",),
     "reignitions": ("reignition_id",),
     "epochs": ("job_id", "epoch"),
@@ -44,8 +47,13 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
             return _run(rows, event, now)
         case ev.PhaseStarted() | ev.PhaseFinished():
             return _phase(rows, event, now)
+        case ev.NetworkGiven():
+            return _given(event, now)
         case ev.CandidateProposed():
-            return _candidate_proposed(event, now)
+            return _candidate_proposed(rows, event, now)
+        case ev.CandidateRuledOut():
+            broken = f"{event.limit} {event.measured:.10g} > {event.allowed:.10g}"
+            return _changed(rows, ("candidates", event.candidate_id), ruled_out=broken)
         case ev.CandidateAbandoned():
             return _changed(rows, ("candidates", event.candidate_id), **_abandoned(event, now))
         case ev.ReignitionProposed():
@@ -60,9 +68,7 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
             if job is None or job["attempt"] != event.attempt or job["status"] in ("finished", "failed"):
                 return {}
             return _reported(rows, job, event, now)
-        case (
-            ev.NetworkGiven() | ev.CandidateRuledOut() | ev.ReignitionRequested() | ev.WorkerStarted() | ev.WorkerLost()
-        ):
+        case ev.ReignitionRequested() | ev.WorkerStarted() | ev.WorkerLost():
             return {}
 
 
@@ -72,7 +78,7 @@ def _run(
     match event:
         case ev.RunStarted():
             named = event.model_dump(include={"run_id", "seed", "simulated", "slots"})
-            return _new("run", **named, status="running", started_at=now)
+            return _new("run", **named, objectives=_objectives(event.config), status="running", started_at=now)
         case ev.RunResumed():
             outcome: Values = {"status": "running", "reason": None, "finished_at": None}
         case ev.RunStopped():
@@ -88,14 +94,21 @@ def _run(
     for at, job in rows.items():
         if at[0] == "jobs" and job["status"] == "running":
             changes[at] = {**job, "status": "interrupted", "finished_at": now}
-            changes |= _changed(rows, _subject(job), status="proposed")
+            changes |= _in_progress(rows, job, "proposed")
     return changes
+
+
+def _objectives(config: Mapping[str, Any]) -> list[str]:
+    """What the run's configuration weighs AP against; a log of before that was a key weighs FLOPs."""
+    general = config.get("general")
+    found = general.get("objectives") if isinstance(general, Mapping) else None
+    return list(found or ["flops"])
 
 
 def _phase(rows: Rows, event: ev.PhaseStarted | ev.PhaseFinished, now: datetime) -> dict[Address, Values]:
     if isinstance(event, ev.PhaseStarted):
         return _new("phases", step=event.step, phase=event.phase, status="running", started_at=now)
-    return _changed(
+    ended = _changed(
         rows,
         ("phases", event.step),
         status="finished",
@@ -103,19 +116,48 @@ def _phase(rows: Rows, event: ev.PhaseStarted | ev.PhaseFinished, now: datetime)
         best_candidate_id=event.best_candidate_id,
         finished_at=now,
     )
+    return ended and ended | _refused(rows, event)
 
 
-def _candidate_proposed(event: ev.CandidateProposed, now: datetime) -> dict[Address, Values]:
-    named = event.model_dump(exclude={"kind", "code", "block_ids", "morphisms", "parent_probabilities"})
-    changes = _new("candidates", **named, arch=event.code, status="proposed", proposed_at=now)
+def _given(event: ev.NetworkGiven, now: datetime) -> dict[Address, Values]:
+    named = event.model_dump(exclude={"kind", "code", "block_ids", "morphisms", "seed", "ap"})
+    fixed = {"status": "given", "arch": event.code, "ap": finite(event.ap), "seeds": 1, "refused": 0}
+    changes = _new("candidates", **named, **fixed, proposed_at=now)
     if event.parent_id is not None:
-        changes |= _new(
-            "inheritance",
-            child_id=event.candidate_id,
-            parent_id=event.parent_id,
-            morphisms=event.morphisms,
-            preserves_function=preserves_function(event.morphisms),
+        changes |= _edge(event.candidate_id, event.parent_id, event.morphisms, "detector")
+    return changes
+
+
+def _candidate_proposed(rows: Rows, event: ev.CandidateProposed, now: datetime) -> dict[Address, Values]:
+    named = event.model_dump(
+        exclude={"kind", "code", "block_ids", "morphisms", "parent_probabilities", "inherit", "refused"}
+    )
+    inherit = "nothing" if event.parent_id is None else event.inherit
+    fixed = {"status": "proposed", "arch": event.code, "inherit": inherit, "refused": sum(event.refused.values())}
+    changes = _new("candidates", **named, **fixed, proposed_at=now) | _refused(rows, event)
+    draws = event.parent_probabilities
+    if event.parent_id is not None:
+        changes |= _edge(
+            event.candidate_id, event.parent_id, event.morphisms, inherit, probability=draws.get(event.parent_id)
         )
+    for parent_id, probability in draws.items():
+        changes |= _new("parent_draws", child_id=event.candidate_id, parent_id=parent_id, probability=probability)
+    return changes
+
+
+def _edge(
+    child_id: str, parent_id: str, morphisms: tuple[str, ...], inherit: str, **values: Any
+) -> dict[Address, Values]:
+    promised = {"morphisms": list(morphisms), "preserves_function": preserves_function(morphisms)}
+    return _new("inheritance", child_id=child_id, parent_id=parent_id, **promised, inherit=inherit, **values)
+
+
+def _refused(rows: Rows, event: ev.CandidateProposed | ev.PhaseFinished) -> dict[Address, Values]:
+    """The step's counts of draws that were thrown away, with those before this proposal or end."""
+    changes: dict[Address, Values] = {}
+    for reason, more in event.refused.items():
+        at = ("refusals", event.step, reason)
+        changes[at] = {"step": event.step, "reason": reason, "count": rows.get(at, {}).get("count", 0) + more}
     return changes
 
 
@@ -132,9 +174,10 @@ def _job_assigned(rows: Rows, event: ev.JobAssigned, now: datetime) -> dict[Addr
         "status": "running",
         "device": event.device,
         "attempt": event.attempt,
+        "repeat": event.repeat,
         "started_at": now,
     }
-    return _new("jobs", **job) | _changed(rows, _subject(job), status="running", started_at=now)
+    return _new("jobs", **job) | _in_progress(rows, job, "running", started_at=now)
 
 
 def _reported(
@@ -146,32 +189,58 @@ def _reported(
     at = ("jobs", event.job_id)
     match event:
         case ev.WeightsInherited():
-            counts = event.model_dump(exclude={"kind", "job_id", "attempt", "child_id", "parent_id"})
-            return _changed(rows, ("inheritance", event.child_id), **counts)
+            found = event.model_dump(exclude={"kind", "job_id", "attempt", "child_id", "parent_id"})
+            dead = None if event.dead_tensors is None else list(event.dead_tensors)
+            return _changed(rows, ("inheritance", event.child_id), **found | {"dead_tensors": dead})
         case ev.EpochFinished():
             return _new("epochs", **event.model_dump(exclude={"kind"}), finished_at=now)
         case ev.JobFinished():
-            return {at: {**job, "status": "finished", "finished_at": now}} | _changed(
-                rows, _subject(job), **_results(job, event), finished_at=now
-            )
+            return {at: {**job, "status": "finished", "finished_at": now}} | _finished(rows, job, event, now)
         case ev.JobFailed():
             failure = {"fault": event.fault, "message": event.message}
-            return {at: {**job, "status": "failed", "finished_at": now, **failure}} | _changed(
-                rows, _subject(job), status="proposed"
-            )
+            return {at: {**job, "status": "failed", "finished_at": now, **failure}} | _left(rows, job)
 
 
-def _results(job: Values, event: ev.JobFinished) -> Values:
+def _finished(rows: Rows, job: Values, event: ev.JobFinished, now: datetime) -> dict[Address, Values]:
+    """The outcome of a reignition; one more measurement of a candidate, and its result once that is the last."""
     if job["kind"] == "reignite":
-        return {"status": "finished", "accuracy": event.accuracy, "checkpoint": event.checkpoint}
-    measured = event.model_dump(include={"params", "flops", "peak_memory_bytes", "latency_ms"}, exclude_none=True)
-    ranked = {"ap": _finite(event.ap), "ap50": _finite(event.ap50)}
-    return {"status": "trained", "checkpoint": event.checkpoint, **ranked, **measured}
+        outcome = {"status": "finished", "accuracy": event.accuracy, "checkpoint": event.checkpoint}
+        return _changed(rows, _subject(job), **outcome, finished_at=now)
+    candidate = rows.get(_subject(job))
+    if candidate is None:
+        return {}
+    measured = event.model_dump(exclude={"kind", "attempt", "accuracy"})
+    exact = {column: finite(measured[column]) for column in ("ap", "ap50", "latency_ms")}
+    row = {**measured, **exact, "candidate_id": job["candidate_id"], "repeat": job["repeat"], "finished_at": now}
+    changes = _new("measurements", **row)
+    (own,) = changes
+    all_of_them = [row if at == own else rows.get(at) for at in _repeats(candidate)]
+    known = [one for one in all_of_them if one is not None]
+    if len(known) < len(all_of_them):
+        return changes | _left(rows, job)
+    started = min(rows.get(("jobs", one["job_id"]), job)["started_at"] for one in known)
+    result = combined(known) | {"status": "trained", "started_at": started, "finished_at": now}
+    return changes | _in_progress(rows, job, **result)
 
 
-def _finite(value: float | None) -> float | None:
-    """NULL for NaN, which DuckDB would rank above every number."""
-    return value if value is not None and math.isfinite(value) else None
+def _repeats(candidate: Values) -> Iterator[Address]:
+    return (("measurements", candidate["candidate_id"], number) for number in range(1, candidate["seeds"] + 1))
+
+
+def _left(rows: Rows, job: Values) -> dict[Address, Values]:
+    """What a job was done for, once the job has ended without the result: it may have others that go on."""
+    at = ("jobs", job["job_id"])
+    several = rows.get(_subject(job), {}).get("seeds", 1) > 1
+    others = (other for key, other in rows.items() if key[0] == "jobs" and key != at) if several else ()
+    goes_on = any(other["status"] == "running" and _subject(other) == _subject(job) for other in others)
+    return {} if goes_on else _in_progress(rows, job, "proposed")
+
+
+def _in_progress(rows: Rows, job: Values, status: str, **values: Any) -> dict[Address, Values]:
+    """The status of what a job is done for, unless it has its outcome already."""
+    subject = rows.get(_subject(job), {})
+    over = subject.get("status") in ("given", "trained", "finished", "abandoned")
+    return {} if over else _changed(rows, _subject(job), status=status, **values)
 
 
 def _abandoned(event: ev.CandidateAbandoned | ev.ReignitionAbandoned, now: datetime) -> Values:

@@ -7,21 +7,32 @@ RUN = "FROM run"
 PHASES = """
 SELECT
     phases.step, phases.phase, phases.status,
-    count(candidate_id) AS candidates,
+    count(candidate_id) FILTER (candidates.status <> 'given') AS candidates,
     count(candidate_id) FILTER (candidates.status = 'trained') AS trained,
+    count(ruled_out) AS ruled_out,
     count(candidate_id) FILTER (candidates.status = 'abandoned') AS abandoned,
-    max(ap) FILTER (candidates.status = 'trained') AS best_ap,
+    (SELECT coalesce(sum(count), 0)::BIGINT FROM refusals WHERE refusals.step = phases.step) AS refused,
+    max(ap) FILTER (candidates.status = 'trained' AND ruled_out IS NULL) AS best_ap,
     phases.reason
 FROM phases
 LEFT JOIN candidates USING (step)
 GROUP BY ALL
 ORDER BY min(phases.started_at), phases.step
 """
-"""The pipeline's steps so far."""
+"""The pipeline's steps so far; `refused` counts draws that were thrown away."""
+
+GIVEN = "SELECT candidate_id, arch, source, ap, step FROM candidates WHERE status = 'given' ORDER BY candidate_id"
+"""Networks that steps start from and no step of this run trained; their AP is what was recorded of them elsewhere."""
+
+RULED_OUT = """
+SELECT candidate_id, arch, phase, ap, ruled_out FROM candidates
+WHERE ruled_out IS NOT NULL ORDER BY ap DESC NULLS LAST, candidate_id LIMIT ?
+"""
+"""The best of the trained candidates that break a limit."""
 
 RUNNING = """
 SELECT
-    device, job_id, kind, candidate_id, jobs.reignition_id, arch, attempt, jobs.started_at,
+    device, job_id, kind, candidate_id, jobs.reignition_id, arch, repeat, attempt, jobs.started_at,
     max(epoch) AS epoch, max(epochs.epochs) AS epochs, arg_max(loss, epoch) AS loss
 FROM jobs
 LEFT JOIN candidates USING (candidate_id)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lineage.errors import StoreError, StoreNotFound
+from lineage.errors import StoreError, StoreNotFound, StoreTooOld
 from lineage.store import EventStore, refuse_if_writing
 
 _HEADER_BYTES = 3 * 4096  # the main header and two that take turns, each with the number of its checkpoint
@@ -27,7 +27,7 @@ def open_snapshot(path: Path) -> Iterator[EventStore]:
     """A read-only store with everything that was acknowledged when it was opened, and perhaps a little more.
 
     `path` is the store's file: ``with open_snapshot(run / "lineage.duckdb") as store``. The copy lives in a private
-    temporary folder until the context ends.
+    temporary folder until the context ends. That of a run of an earlier version has this version's tables.
 
     Raises:
         StoreNotFound: there is no file at `path`.
@@ -40,11 +40,19 @@ def open_snapshot(path: Path) -> Iterator[EventStore]:
         copy = Path(folder) / path.name
         _copy(path, copy)
         try:
-            store = EventStore.open_read_only(copy)
+            store = _opened(copy)
         except StoreError as error:
             raise type(error)(str(error).replace(str(copy), str(path))) from None
         with store:
             yield store
+
+
+def _opened(copy: Path) -> EventStore:
+    try:
+        return EventStore.open_read_only(copy)
+    except StoreTooOld:
+        EventStore.open(copy).close()
+        return EventStore.open_read_only(copy)
 
 
 def _copy(path: Path, copy: Path) -> None:

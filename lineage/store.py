@@ -25,6 +25,7 @@ from lineage import schema
 from lineage.database import connect, transaction, translated
 from lineage.errors import QueryError, StoreError, StoreExists, StoreLocked, StoreNotFound
 from lineage.events import Event, Recorded, from_json, to_json
+from lineage.projections import Address, Values
 from lineage.tables import Tables, column_types, insert
 
 Group = tuple[Sequence[Event], datetime]
@@ -81,7 +82,7 @@ class EventStore:
 
     @classmethod
     def open_read_only(cls, path: Path) -> EventStore:
-        """An existing store that no process has open for writing. Raises as `open`."""
+        """An existing store that no process has open for writing. Raises as `open`, and StoreTooOld."""
         _must_exist(path)
         refuse_if_writing(path)
         store = cls(path, connect(path, read_only=True))
@@ -110,15 +111,16 @@ class EventStore:
         return store
 
     def _prepare(self, new: bool) -> None:
-        migrated = schema.migrate(self._connection, new)
-        (last_seq,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone() or (0,)
-        self._last_seq = last_seq
+        changes = None
+        with transaction(self._connection):
+            migrated = schema.migrate(self._connection, new)
+            (self._last_seq,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone() or (0,)
+            tables = Tables(self._connection)
+            if migrated and self._last_seq:
+                changes = self._refill(tables)
+        tables.load() if changes is None else tables.keep(changes)
+        self._tables = tables
         self._log_types = column_types(self._connection, "events") | {"payload": "VARCHAR"}  # stored as it is written
-        self._tables = Tables(self._connection)
-        if migrated and last_seq:
-            self.rebuild()
-        else:
-            self._tables.load()
 
     def append(self, events: Sequence[Event], ts: datetime) -> list[Recorded]:
         """Record events and project them: all or none, durable on return. `ts` is timezone-aware.
@@ -190,10 +192,13 @@ class EventStore:
             self._writable()
             tables = Tables(self._connection)
             with transaction(self._connection):
-                tables.clear()
-                changes = tables.write(self.read())
+                changes = self._refill(tables)
             tables.keep(changes)
             self._tables = tables
+
+    def _refill(self, tables: Tables) -> dict[Address, Values]:
+        tables.clear()
+        return tables.write(self.read())
 
     def _writable(self) -> Tables:
         if self._tables is None:

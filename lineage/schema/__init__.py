@@ -10,8 +10,7 @@ import importlib.resources
 
 import duckdb
 
-from lineage.database import transaction
-from lineage.errors import StoreError, StoreTooNew
+from lineage.errors import StoreTooNew, StoreTooOld
 
 _VERSION_TABLE = """
 CREATE TABLE schema_version (
@@ -34,18 +33,18 @@ def migrations() -> dict[int, tuple[str, str]]:
 def migrate(connection: duckdb.DuckDBPyConnection, new: bool) -> bool:
     """Bring a database, which `new` says is empty, to this program's schema; whether it had to change.
 
+    In the caller's transaction, which is also that in which the tables are filled again.
+
     Raises:
         StoreTooNew: the database was made by a later version of this program.
-        duckdb.Error: a migration failed; none of them left a trace.
     """
-    with transaction(connection):
-        if new:
-            connection.execute(_VERSION_TABLE)
-        done = _applied(connection)
-        missing = [(number, *migration) for number, migration in migrations().items() if number not in done]
-        for number, name, sql in missing:
-            connection.execute(sql)
-            connection.execute("INSERT INTO schema_version VALUES (?, ?, ?)", [number, name, program_version()])
+    if new:
+        connection.execute(_VERSION_TABLE)
+    done = _applied(connection)
+    missing = [(number, *migration) for number, migration in migrations().items() if number not in done]
+    for number, name, sql in missing:
+        connection.execute(sql)
+        connection.execute("INSERT INTO schema_version VALUES (?, ?, ?)", [number, name, program_version()])
     return bool(missing)
 
 
@@ -54,11 +53,11 @@ def check(connection: duckdb.DuckDBPyConnection) -> None:
 
     Raises:
         StoreTooNew: it was made by a later version of this program.
-        StoreError: it was made by an earlier one.
+        StoreTooOld: it was made by an earlier one.
     """
     missing = migrations().keys() - _applied(connection)
     if missing:
-        raise StoreError(
+        raise StoreTooOld(
             f"the database lacks schema version {min(missing)}: open it for writing once, by resuming its run"
         )
 

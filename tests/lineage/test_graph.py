@@ -4,12 +4,12 @@ import json
 from datetime import datetime, timedelta
 
 import pytest
-from histories import NOON, assigned, epoch, proposed, reignition, run_started, trained
+from histories import NOON, assigned, epoch, given_network, proposed, reignition, run_started, trained
 
 from lineage import queries
 from lineage.architecture import Genotype
 from lineage.errors import UnknownCandidate
-from lineage.events import PhaseStarted
+from lineage.events import CandidateRuledOut, PhaseStarted
 from lineage.graph import LineageGraph
 from lineage.morphism import AddStage, Blueprint, Expand, Swap, apply
 from lineage.store import EventStore
@@ -92,6 +92,33 @@ def test_the_search_record_has_vegas_columns(store: EventStore) -> None:
     assert result.rows == [("b_111-21_0-0", "s-1", "b_11-21_0-0", "s-0", noon, noon, 0.0, 3, 250.0, 0.25)]
 
 
+def test_the_search_record_has_all_that_was_trained_and_nothing_else(store: EventStore) -> None:
+    store.append([given_network("i-0001", ap=0.4), proposed("s-2", "s-1")], NOON)
+    trained(store, "s-1", "i-0001", ap=0.25)
+    store.append([CandidateRuledOut(candidate_id="s-1", limit="latency", measured=23.1, allowed=20)], NOON)
+    rows = store.query(queries.TOTAL_LIST, ["serial"]).rows
+    assert [row[1:4] for row in rows] == [("s-1", "b_11-21_0-0", "i-0001")]
+
+
+def test_given_and_ruled_out_networks_are_told_apart_from_results(store: EventStore) -> None:
+    store.append([run_started(), PhaseStarted(step="serial", phase="serial"), given_network("i-0001", ap=0.4)], NOON)
+    trained(store, "s-1", "i-0001", ap=0.25, refused={"duplicate": 2, "flops": 1})
+    trained(store, "s-2", "s-1", ap=0.5)
+    store.append([CandidateRuledOut(candidate_id="s-2", limit="latency", measured=23.1, allowed=20)], NOON)
+    (phase,) = store.query(queries.PHASES).rows
+    assert phase == ("serial", "serial", "running", 2, 2, 1, 0, 3, 0.25, None)
+    assert store.query(queries.GIVEN).rows == [("i-0001", "b_11-21_0-0", "resnet50.pth", 0.4, "serial")]
+    assert store.query(queries.RULED_OUT, [5]).rows == [("s-2", "b_11-21_0-0", "serial", 0.5, "latency 23.1 > 20")]
+
+
+def test_a_given_network_is_a_seed_though_its_parent_is_in_another_run(store: EventStore) -> None:
+    store.append([given_network("s-0007", "s-0003"), proposed("a-0001", "s-0007")], NOON)
+    graph = LineageGraph.from_store(store)
+    assert graph.path("a-0001") == ["s-0007", "a-0001"]
+    assert graph.edge("s-0007") is None
+    assert graph.diff("s-0007", "a-0001")["blocks_gone"] == 4
+
+
 def test_a_run_at_a_glance(store: EventStore) -> None:
     store.append([run_started(), PhaseStarted(step="serial", phase="serial")], NOON)
     trained(store, "s-0", ap=0.125)
@@ -100,7 +127,7 @@ def test_a_run_at_a_glance(store: EventStore) -> None:
         [reignition("i-1", "s-0"), assigned("j-2", "i-1", job_kind="reignite", device="cpu:1")], NOON + timedelta(1)
     )
     (phase,) = store.query(queries.PHASES).rows
-    assert phase == ("serial", "serial", "running", 2, 1, 0, 0.125, None)
+    assert phase == ("serial", "serial", "running", 2, 1, 0, 0, 0, 0.125, None)
     running = store.query(queries.RUNNING)
     columns = ("device", "job_id", "candidate_id", "reignition_id", "epoch", "epochs", "loss")
     chosen = [tuple(dict(zip(running.columns, row, strict=True))[column] for column in columns) for row in running.rows]

@@ -27,8 +27,8 @@ def test_events_are_read_back_in_order_with_their_numbers_and_times(store: Event
 
 
 def test_reading_can_start_anywhere_and_keep_to_some_kinds(store: EventStore) -> None:
-    store.append([run_started(), *INTERRUPTIONS, *INTERRUPTIONS], NOON)
-    assert [one.seq for one in store.read(after_seq=15)] == [16, 17]
+    recorded = store.append([run_started(), *INTERRUPTIONS, *INTERRUPTIONS], NOON)
+    assert list(store.read(after_seq=recorded[-3].seq)) == recorded[-2:]
     assert [one.event.kind for one in store.read(kinds=["RunResumed", "RunStopped"])] == [
         "RunStopped",
         "RunResumed",

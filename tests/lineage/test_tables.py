@@ -12,6 +12,7 @@ from histories import (
     epoch,
     failed,
     finished,
+    given_network,
     histories,
     inherited,
     proposed,
@@ -19,6 +20,7 @@ from histories import (
     run_started,
     tables,
     trained,
+    trainings,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,7 +60,7 @@ def test_a_candidate_from_proposal_to_result(store: EventStore) -> None:
     )
     store.append([assigned("j-1", "s-1")], NOON + minutes(1))
     assert some(store, "candidates", "s-1", "status", "proposed_at", "started_at") == ("running", at(0), at(1))
-    measured = {"ap": 0.1 + 0.2, "ap50": 1 / 3, "params": 1234, "peak_memory_bytes": 2**40, "latency_ms": 2.5}
+    measured = {"ap": 0.123456, "ap50": 0.3, "params": 1234, "peak_memory_bytes": 2**40, "latency_ms": 2.5}
     store.append([finished("j-1", **measured)], NOON + minutes(5))
     assert some(store, "candidates", "s-1", "status", "finished_at", "checkpoint") == ("trained", at(5), "c" * 64)
     assert some(store, "candidates", "s-1", *measured, "flops") == (*measured.values(), 5000)
@@ -77,6 +79,117 @@ def test_an_edge_says_what_was_promised_and_what_was_measured(store: EventStore)
     store.append([inherited("j-1", "s-1", "s-0")], NOON)
     counts = ("tensors_copied", "tensors_adapted", "tensors_new", "tensors_dropped", "residual")
     assert some(store, "inheritance", "s-1", *counts) == (90, 3, 7, 1, 1e-6)
+
+
+def test_an_edge_says_what_was_inherited_and_which_new_tensors_cannot_learn(store: EventStore) -> None:
+    store.append([proposed("s-0"), proposed("s-1", "s-0", inherit="backbone"), assigned("j-1", "s-1")], NOON)
+    assert some(store, "inheritance", "s-1", "inherit", "dead_tensors") == ("backbone", None)
+    for dead in (("backbone.a", "neck.b"), ()):
+        store.append([inherited("j-1", "s-1", "s-0", dead_tensors=dead)], NOON)
+        assert some(store, "inheritance", "s-1", "dead_tensors") == (list(dead),)
+    assert store.query("SELECT candidate_id, inherit FROM candidates ORDER BY 1").rows == [
+        ("s-0", "nothing"),
+        ("s-1", "backbone"),
+    ]
+
+
+def test_every_parent_that_could_have_been_drawn_is_kept(store: EventStore) -> None:
+    store.append(
+        [proposed("s-2", "s-1", parent_probabilities={"s-0": 0.25, "s-1": 0.75}), proposed("s-3", "s-1")], NOON
+    )
+    assert store.query("FROM parent_draws ORDER BY parent_id").rows == [("s-2", "s-0", 0.25), ("s-2", "s-1", 0.75)]
+    assert store.query("SELECT child_id, probability FROM inheritance ORDER BY 1").rows == [
+        ("s-2", 0.75),
+        ("s-3", None),
+    ]
+
+
+def test_draws_that_were_refused_are_counted_by_step_and_reason(store: EventStore) -> None:
+    store.append([ev.PhaseStarted(step="serial", phase="serial")], NOON)
+    store.append(
+        [proposed("s-1", refused={"duplicate": 2}), proposed("s-2", refused={"duplicate": 1, "flops": 4})], NOON
+    )
+    store.append([proposed("p-1", step="parallel", refused={"duplicate": 1})], NOON)
+    end = ev.PhaseFinished(step="serial", phase="serial", reason="exhausted", refused={"duplicate": 1000})
+    store.append([end], NOON)
+    assert store.query("FROM refusals ORDER BY ALL").rows == [
+        ("parallel", "duplicate", 1),
+        ("serial", "duplicate", 1003),
+        ("serial", "flops", 4),
+    ]
+    assert store.query("SELECT refused FROM candidates ORDER BY candidate_id").rows == [(1,), (2,), (5,)]
+
+
+def test_a_given_network_is_a_candidate_that_nobody_trained_here(store: EventStore) -> None:
+    weights = {"ap": 0.4, "checkpoint": "d" * 64, "ignition": 1}
+    store.append([given_network("i-0001", **weights), proposed("s-1", "i-0001", morphisms=("continue",))], NOON)
+    assert some(store, "candidates", "i-0001", "status", "source", *weights) == (
+        ("given", "resnet50.pth", *weights.values())
+    )
+    assert store.query("SELECT child_id, parent_id FROM inheritance").rows == [("s-1", "i-0001")]
+    assert store.query("FROM leaderboard").rows == []
+    store.append([given_network("s-7", "s-3", morphisms=("swap(0|1 +1)",))], NOON)
+    assert some(store, "inheritance", "s-7", "parent_id", "morphisms", "preserves_function") == (
+        ("s-3", ["swap(0|1 +1)"], False)
+    )
+
+
+def test_a_candidate_of_several_seeds_is_trained_once_all_its_trainings_are_over(store: EventStore) -> None:
+    store.append([proposed("s-1", seeds=3), assigned("j-1", "s-1"), assigned("j-3", "s-1", repeat=3)], NOON)
+    store.append([finished("j-1", ap=0.1, latency_ms=1.0, peak_memory_bytes=30, checkpoint="a")], NOON + minutes(1))
+    assert some(store, "candidates", "s-1", "status", "ap", "checkpoint") == ("running", None, None)
+    store.append([finished("j-3", ap=0.3, latency_ms=3.0, peak_memory_bytes=10, checkpoint="c")], NOON + minutes(2))
+    assert some(store, "candidates", "s-1", "status") == ("proposed",)
+    store.append([assigned("j-2", "s-1", repeat=2)], NOON + minutes(3))
+    assert some(store, "candidates", "s-1", "status", "started_at") == ("running", at(3))
+    store.append([finished("j-2", ap=0.3, latency_ms=3.5, peak_memory_bytes=20, checkpoint="b")], NOON + minutes(4))
+    result = ("status", "ap", "latency_ms", "peak_memory_bytes", "checkpoint", "started_at", "finished_at")
+    assert some(store, "candidates", "s-1", *result) == ("trained", 0.233333, 2.5, 30, "b", at(0), at(4))
+    assert store.query("SELECT repeat, job_id, ap, finished_at FROM measurements ORDER BY repeat").rows == [
+        (1, "j-1", 0.1, at(1)),
+        (2, "j-2", 0.3, at(4)),
+        (3, "j-3", 0.3, at(2)),
+    ]
+    assert store.query("SELECT job_id, repeat FROM jobs ORDER BY ALL").rows == [("j-1", 1), ("j-2", 2), ("j-3", 3)]
+
+
+def test_a_mean_of_which_a_part_is_unknown_is_unknown(store: EventStore) -> None:
+    store.append([run_started(), *trainings("s-1", aps=(0.5, None)), *trainings("s-2", aps=(0.1, 0.1))], NOON)
+    assert some(store, "candidates", "s-1", "status", "ap") == ("trained", None)
+    assert store.query("SELECT candidate_id FROM leaderboard").rows == [("s-2",), ("s-1",)]
+    assert store.query("SELECT candidate_id FROM pareto_front").rows == [("s-2",)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(range(1, 5)))
+def test_the_order_in_which_trainings_end_changes_no_result(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int]
+) -> None:
+    with EventStore.create(tmp_path_factory.mktemp("run") / "lineage.duckdb") as store:
+        store.append([proposed("s-1", seeds=4), *(assigned(f"j-{one}", "s-1", repeat=one) for one in order)], NOON)
+        for one in order:
+            store.append([finished(f"j-{one}", ap=one // 2 / 10, checkpoint=f"c{one}")], NOON)
+        assert some(store, "candidates", "s-1", "status", "ap", "checkpoint") == ("trained", 0.1, "c4")
+
+
+def test_an_abandoned_candidate_stays_so_whatever_is_reported_of_its_other_trainings(store: EventStore) -> None:
+    jobs = [assigned(f"j-{number}", "s-0", repeat=number) for number in (1, 2)]
+    store.append([proposed("s-0", seeds=2), *jobs, failed("j-1")], NOON)
+    assert some(store, "candidates", "s-0", "status") == ("running",)
+    store.append([ev.CandidateAbandoned(candidate_id="s-0", fault="broken_promise", message="no")], NOON)
+    for late in (finished("j-2"), assigned("j-1", "s-0", 2), finished("j-1", 2), ev.RunStopped(reason="x")):
+        store.append([late], NOON)
+        assert some(store, "candidates", "s-0", "status", "fault") == ("abandoned", "broken_promise")
+    assert store.query("SELECT count(*) FROM measurements").rows == [(2,)]
+
+
+def test_a_candidate_that_breaks_a_limit_is_ruled_out_with_the_numbers(store: EventStore) -> None:
+    store.append([run_started(), *trainings("s-0", ap=0.1), *trainings("s-1", ap=0.9, flops=1)], NOON)
+    ruled_out = ev.CandidateRuledOut(candidate_id="s-1", limit="memory", measured=9_663_676_416, allowed=8e9)
+    store.append([ruled_out], NOON)
+    assert some(store, "candidates", "s-1", "status", "ruled_out") == ("trained", "memory 9663676416 > 8000000000")
+    for view in ("leaderboard", "pareto_front"):
+        assert store.query(f"SELECT candidate_id FROM {view}").rows == [("s-0",)]
 
 
 def test_a_failed_attempt_puts_its_candidate_back_and_the_next_one_counts(store: EventStore) -> None:
@@ -181,25 +294,61 @@ def test_the_leaderboard_ranks_every_trained_candidate(store: EventStore) -> Non
     ]
 
 
-results = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=8)
-
-
 @settings(max_examples=25, deadline=None)
-@given(results)
-def test_the_pareto_front_is_what_no_other_searched_candidate_beats(
-    tmp_path_factory: pytest.TempPathFactory, results: list[tuple[int, int]]
+@given(st.data())
+def test_the_pareto_front_is_what_no_other_searched_candidate_beats_in_ap_and_every_objective(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
+    measures = {"flops": "flops", "params": "params", "memory": "peak_memory_bytes", "latency": "latency_ms"}
+    objectives = data.draw(st.lists(st.sampled_from(sorted(measures)), min_size=1, unique=True))
+    few, unknown = st.integers(0, 3), st.one_of(st.none(), st.integers(0, 3))
+    network = st.fixed_dictionaries(
+        {"ap": few, "flops": few, "params": few, "peak_memory_bytes": unknown, "latency_ms": unknown}
+    )
+    found = data.draw(st.lists(network, min_size=1, max_size=7))
     with EventStore.create(tmp_path_factory.mktemp("run") / "lineage.duckdb") as store:
-        for number, (ap, flops) in enumerate(results):
-            trained(store, f"s-{number}", ap=ap / 10, flops=flops, phase="parallel" if number % 2 else "serial")
-        trained(store, "f-0", ap=0.9, flops=0, phase="fullytrain")
+        store.append([run_started(config={"general": {"objectives": objectives}})], NOON)
+        for number, values in enumerate(found):
+            trained(store, f"s-{number}", phase="parallel" if number % 2 else "serial", **values)
+        for phase in ("fullytrain", "audit"):
+            trained(store, phase, ap=9, flops=0, params=0, peak_memory_bytes=0, latency_ms=0, phase=phase)
         front = [name for (name,) in store.query("SELECT candidate_id FROM pareto_front").rows]
+
+    def costs(values: dict[str, Any]) -> list[float]:
+        return [float("inf") if values[measures[name]] is None else values[measures[name]] for name in objectives]
+
+    def beats(better: dict[str, Any], worse: dict[str, Any]) -> bool:
+        pairs = [(-better["ap"], -worse["ap"]), *zip(costs(better), costs(worse), strict=True)]
+        return all(one <= other for one, other in pairs) and any(one < other for one, other in pairs)
+
     best = [
-        (-ap, flops, f"s-{number}")
-        for number, (ap, flops) in enumerate(results)
-        if not any(a >= ap and f <= flops and (a, f) != (ap, flops) for a, f in results)
+        (-values["ap"], values["flops"], f"s-{number}")
+        for number, values in enumerate(found)
+        if not any(beats(other, values) for other in found)
     ]
     assert front == [name for _, _, name in sorted(best)]
+
+
+def test_whoever_is_not_on_the_front_is_dominated_by_one_that_is(store: EventStore) -> None:
+    for number, (ap, flops) in enumerate([(0.3, 9), (0.2, 5), (0.1, 5), (0.1, 9)]):
+        trained(store, f"s-{number}", ap=ap, flops=flops)
+    assert store.query("SELECT candidate_id FROM pareto_front").rows == [("s-0",), ("s-1",)]
+    assert store.query("FROM dominated").rows == [
+        ("s-2", "s-1"),
+        ("s-3", "s-0"),
+        ("s-3", "s-1"),
+        ("s-3", "s-2"),
+    ]
+
+
+def test_the_gain_of_a_child_is_over_its_parent_trained_as_long(store: EventStore) -> None:
+    trained(store, "s-0", ap=0.1)
+    trained(store, "s-1", "s-0", morphisms=("continue",), ap=0.15)
+    trained(store, "s-2", "s-0", control_id="s-1", ap=0.25)
+    store.append([proposed("s-3", "s-0", control_id="s-1")], NOON)
+    gains = store.query("FROM gains")
+    assert gains.columns == ("child_id", "parent_id", "control_id", "ap", "control_ap", "gain")
+    assert gains.rows == [("s-2", "s-0", "s-1", 0.25, 0.15, 0.1)]
 
 
 def test_ancestors_and_descendants_are_found_in_sql(store: EventStore) -> None:
