@@ -89,6 +89,32 @@ def resume(run: Run, no_tui: NoTui = False) -> None:
 
 
 @app.command()
+def reignite(run: Run) -> None:
+    """Ask for a reignition of the best network by hand, of a live run or before it goes on."""
+    from orchestrator import requests
+
+    requests.reignite(run)
+
+
+@app.command()
+def audit(
+    run: Run,
+    candidates: Annotated[
+        int, typer.Option(min=2, metavar="N", help="How many, spread over the ranking.")
+    ] = 5,
+    step: Annotated[str | None, typer.Option(metavar="NAME", help="Of which search step (default: the first).")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Train for so many epochs instead of the search's.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The run folder to make.")] = None,
+    as_json: AsJson = False,
+    no_tui: NoTui = False,
+) -> None:
+    """Train candidates again from scratch and with the backbone alone inherited, and compare with the search's order."""
+    from orchestrator import commands
+
+    raise typer.Exit(commands.audit(run, candidates, step, epochs, run_dir, as_json, tui=not no_tui))
+
+
+@app.command()
 def check(config: Config, overrides: Overrides = None) -> None:
     """Check a configuration and its template without starting anything."""
     from orchestrator import commands

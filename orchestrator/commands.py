@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from dataclasses import replace
@@ -11,9 +12,11 @@ from rich.console import Console
 
 from lineage.cost import Heads
 from lineage.snapshot import open_snapshot
+from orchestrator import auditing
 from orchestrator.config import RunConfig
 from orchestrator.config_file import load_config
 from orchestrator.display import LineDisplay, stdout_console, table
+from orchestrator.errors import UserError
 from orchestrator.launch import Plan, Watchers, resume_run, start_run
 from orchestrator.preparation import check_data, check_template, make_data
 from orchestrator.run_folder import RunFolder, find_run, new_run
@@ -37,7 +40,9 @@ def start(
     return run_new(console, folder, Plan(config, text, workdir, simulate), speed, tui)
 
 
-def run_new(console: Console, folder: RunFolder, plan: Plan, speed: float | None, tui: bool) -> int:
+def run_new(
+    console: Console, folder: RunFolder, plan: Plan, speed: float | None, tui: bool, as_json: bool = False
+) -> int:
     """Prepare and run what is planned, in a new folder; the exit code."""
     if not plan.simulate:
         with console.status("loading the template and the data"):
@@ -47,7 +52,7 @@ def run_new(console: Console, folder: RunFolder, plan: Plan, speed: float | None
         plan = replace(plan, heads=Heads(**facts["heads"]) if facts.get("heads") else None)
     with _Watching(console, folder, tui) as watching:
         state = start_run(folder, plan, watching.watchers, speed)
-    return _summarize(console, folder, state)
+    return _summarize(console, folder, state, as_json)
 
 
 def resume(run: str, tui: bool) -> int:
@@ -57,6 +62,36 @@ def resume(run: str, tui: bool) -> int:
     with _Watching(console, folder, tui) as watching:
         state = resume_run(folder, watching.watchers)
     return _summarize(console, folder, state)
+
+
+def audit(
+    run: str, count: int, step: str | None, epochs: int | None, run_dir: Path | None, as_json: bool, tui: bool
+) -> int:
+    """Train candidates of a run again in other ways and compare; an audit itself is reported. The exit code."""
+    folder = find_run(run)
+    _, state = auditing.load(folder)
+    if _is_audit(state):
+        if not state.is_over:
+            raise UserError(f"the audit {run} is not over; go on with spnas-orch resume {shlex.quote(run)}")
+        _print_audit(stdout_console(), state, as_json)
+        return 0
+    plan = auditing.audit_plan(folder, count, step, epochs)
+    console = Console(stderr=True, highlight=False, markup=False) if as_json else stdout_console()
+    return run_new(console, new_run(run_dir, f"{folder.name}-audit"), plan, None, tui and not as_json, as_json)
+
+
+def _is_audit(state: SearchState) -> bool:
+    assert state.config is not None
+    return state.config.steps[state.config.pipeline[0]].phase == "audit"
+
+
+def _print_audit(console: Console, state: SearchState, as_json: bool = False) -> None:
+    found = auditing.report(state)
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        return
+    console.print(auditing.table_of(found))
+    console.print(auditing.sentence(found), soft_wrap=True)
 
 
 def check(config_path: Path, overrides: list[str]) -> None:
@@ -120,8 +155,8 @@ def _describe(config: RunConfig, name: str) -> str:
     return f"{step.phase} search, {step.search.max_sample} candidates of {epochs} each"
 
 
-def _summarize(console: Console, folder: RunFolder, state: SearchState) -> int:
-    """The Pareto front, where the files are, and what to type next; the exit code."""
+def _summarize(console: Console, folder: RunFolder, state: SearchState, as_json: bool = False) -> int:
+    """The Pareto front, or what an audit found; where the files are, and what to type next; the exit code."""
     shown = folder.path.relative_to(Path.cwd()) if folder.path.is_relative_to(Path.cwd()) else folder.path
     if state.status == "stopped":
         with open_snapshot(folder.database) as store:
@@ -134,6 +169,9 @@ def _summarize(console: Console, folder: RunFolder, state: SearchState) -> int:
     if state.status == "failed":
         console.print(f"the search failed: {reason}; the logs are in {shown / 'logs'}", soft_wrap=True, highlight=False)
         return 1
+    if _is_audit(state):
+        _print_audit(console, state, as_json)
+        return 0
     note = " (simulated)" if simulated else ""
     console.print(table(f"Pareto front{note}: AP after fast training against FLOPs", front.columns, front.rows))
     console.print(

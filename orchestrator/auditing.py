@@ -1,0 +1,175 @@
+"""Audits: which candidates of a run to train again, the run that does it, and what it says of the search.
+
+A candidate's AP after a short training owes much to the weights it began with. An audit trains candidates again for as
+long, from the same seed, from scratch and with the backbone alone inherited, and compares the orders (Kendall's tau).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from lineage.events import RunStarted
+from lineage.snapshot import open_snapshot
+from orchestrator.config_file import parse_config
+from orchestrator.display import table
+from orchestrator.errors import UserError
+from orchestrator.launch import Plan
+from orchestrator.run_folder import RunFolder
+from orchestrator.search.evolve import evolve
+from orchestrator.search.proposal import is_control
+from orchestrator.search.state import Candidate, SearchState, rank
+
+WAYS = {"detector": "whole detector", "backbone": "backbone alone", "nothing": "from scratch"}
+
+
+def load(folder: RunFolder) -> tuple[RunStarted, SearchState]:
+    """How a run was started, and its state."""
+    with open_snapshot(folder.database) as store:
+        log = [recorded.event for recorded in store.read()]
+    state = SearchState()
+    for event in log:
+        state = evolve(state, event)
+    started = log[0]
+    assert isinstance(started, RunStarted)
+    return started, state
+
+
+def audit_plan(folder: RunFolder, count: int, step: str | None, epochs: int | None) -> Plan:
+    """The run that audits `count` candidates of a step (None: the first search step), spread over its ranking.
+
+    Raises:
+        UserError: the run has no such step, or too few candidates that inherited weights.
+    """
+    started, state = load(folder)
+    assert state.config is not None
+    searches = [name for name in state.config.pipeline if state.config.steps[name].search_algorithm is not None]
+    step = step or (searches[0] if searches else None)
+    if step not in searches:
+        raise UserError(f"run {folder.name} has no search step {step or 'at all'}; it has {', '.join(searches)}")
+    chosen = _spread(_children(state, step), count)
+    if len(chosen) < count:
+        raise UserError(
+            f"step {step} of run {folder.name} has {len(chosen)} candidates with inherited weights, "
+            f"fewer than {count}; ask for at most as many"
+        )
+    section = started.config[step]
+    config = {
+        "general": started.config["general"],
+        "pipeline": ["audit"],
+        "audit": {
+            "pipe_step": {"type": "AuditPipeStep"},
+            "search_space": section["search_space"] | {"weights": None},
+            "audit": {"run": str(folder.path), "candidates": sorted(one.candidate_id for one in chosen)},
+            "trainer": section["trainer"] | ({"epoch": epochs} if epochs else {}),
+        },
+    }
+    return Plan(
+        parse_config(config, f"the audit of {folder.name}"),
+        yaml.safe_dump(config, sort_keys=False),
+        Path(started.workdir),
+        started.simulated,
+        started.heads,
+    )
+
+
+def report(state: SearchState) -> dict[str, Any]:
+    """What an audit found: AP of each candidate in each way (the whole detector is the search's own), means, and tau."""
+    assert state.config is not None
+    audit = state.config.steps[state.config.pipeline[0]].audit
+    assert audit is not None
+    rows = [_row(state, candidate_id) for candidate_id in audit.candidates]
+    whole = [row for row in rows if all(row["ap"][way] is not None for way in WAYS)]
+    return {
+        "run": audit.run,
+        "epochs": state.config.steps[state.config.pipeline[0]].trainer.epoch,
+        "candidates": rows,
+        "mean_ap": {way: _mean([row["ap"][way] for row in whole]) for way in WAYS},
+        "kendall_tau": {
+            way: _tau([row["ap"]["detector"] for row in whole], [row["ap"][way] for row in whole])
+            for way in ("backbone", "nothing")
+        },
+    }
+
+
+def table_of(found: Mapping[str, Any]) -> Table:
+    """The report as a table, best first in the search's order."""
+    rows = sorted(found["candidates"], key=lambda row: -row["ap"]["detector"])
+    lines = [[row["candidate"], row["arch"], *(row["ap"][way] for way in WAYS)] for row in rows]
+    tau = found["kendall_tau"]
+    lines.append(["mean", "", *(found["mean_ap"][way] for way in WAYS)])
+    lines.append(["tau", "", "", tau["backbone"], tau["nothing"]])
+    columns = ("candidate", "arch", *(f"AP, {name}" for name in WAYS.values()))
+    return table(f"audit of {found['run']} after {_epochs(found['epochs'])}", columns, lines)
+
+
+def sentence(found: Mapping[str, Any]) -> str:
+    """The report in words."""
+    mean, tau = found["mean_ap"], found["kendall_tau"]
+    if mean["nothing"] is None:
+        return "no candidate could be trained in both ways"
+    times = f" ({mean['detector'] / mean['nothing']:.1f} times that)" if mean["nothing"] else ""
+    return (
+        f"mean AP {mean['nothing']:.3f} from scratch, {mean['backbone']:.3f} with the backbone inherited, "
+        f"{mean['detector']:.3f} with the whole detector{times}; Kendall's tau to the search's order "
+        f"{_number(tau['backbone'])} (backbone), {_number(tau['nothing'])} (scratch)"
+    )
+
+
+def _children(state: SearchState, step: str) -> list[Candidate]:
+    """Trained candidates of a step that inherited a whole detector, best first."""
+    found = [
+        candidate
+        for candidate in state.candidates.values()
+        if candidate.step == step
+        and candidate.outcome == "done"
+        and candidate.parent_id is not None
+        and candidate.reignition_id is None
+        and state.candidates[candidate.parent_id].outcome == "done"
+        and not is_control(state, candidate.candidate_id)
+    ]
+    return sorted(found, key=rank)
+
+
+def _spread(ranked: list[Candidate], count: int) -> list[Candidate]:
+    """`count` of them at even distances, the first and the last included."""
+    if len(ranked) <= count:
+        return ranked
+    return [ranked[round(place * (len(ranked) - 1) / max(1, count - 1))] for place in range(count)]
+
+
+def _row(state: SearchState, candidate_id: str) -> dict[str, Any]:
+    audited = state.candidates[candidate_id]
+    again = {
+        candidate.inherit: candidate.ap
+        for candidate in state.candidates.values()
+        if candidate.audited_id == candidate_id and candidate.outcome == "done"
+    }
+    ap = {"detector": audited.ap, "backbone": again.get("backbone"), "nothing": again.get("nothing")}
+    return {"candidate": candidate_id, "arch": audited.blueprint.genotype.code, "ap": ap}
+
+
+def _mean(values: list[float]) -> float | None:
+    return round(sum(values) / len(values), 6) if values else None
+
+
+def _tau(search: list[float], again: list[float]) -> float | None:
+    from scipy.stats import kendalltau
+
+    if len(search) < 2:
+        return None
+    tau = float(kendalltau(search, again).statistic)
+    return None if math.isnan(tau) else round(tau, 6)
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.2f}"
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' if count > 1 else ''}"
