@@ -73,7 +73,7 @@ class LineDisplay:
             return
         if isinstance(event, PhaseStarted):
             algorithm = self._config[event.step].get("search_algorithm") or {}
-            self._begin(event.step, algorithm.get("max_sample", 1))
+            self._begin(event.step, algorithm.get("max_sample", 1) * algorithm.get("seeds_per_candidate", 1))
         elif isinstance(event, PhaseFinished):
             self.close()
         elif self._progress is not None and self._task is not None and _ends_a_candidate(recorded):
