@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import from_json, to_json
 
 from lineage.events import Resource
@@ -38,8 +38,9 @@ Ignored = Annotated[Any, BeforeValidator(_as_json)]
 class Worker(Section):
     """One job trains on one device; `cpu_workers` bounds the workers where there is no GPU (default: the cores)."""
 
-    devices_per_job: int = Field(default=1, validation_alias=AliasChoices("devices_per_job", "gpus_per_job"))
+    devices_per_job: int = 1
     cpu_workers: int | None = Field(default=None, ge=1, le=256)
+    gpus_per_job: Ignored = None
     timeout: Ignored = None
     eval_count: Ignored = None
     eval_count_per_job: Ignored = None

@@ -252,6 +252,8 @@ class Step(Section):
                 raise ValueError(f"{key} is {here} in search_space and {there} in trainer: give it in trainer alone")
         if self.phase != "fullytrain" and trainer.weights is not None:
             raise ValueError(f"trainer.weights: {trainer.weights} goes with a full training")
+        if self.phase != "fullytrain" and trainer.reignite is not None:
+            raise ValueError("trainer.reignite goes with a full training; a search has search_algorithm.reignite")
         if self.phase == "audit" and (trainer.model_desc or trainer.model_desc_file or trainer.reignition):
             raise ValueError("an audit trains audit.candidates: model_desc, model_desc_file and regnition go elsewhere")
         if self.phase == "serial" and space.min_stages is not None:

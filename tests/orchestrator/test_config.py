@@ -85,7 +85,6 @@ def test_overrides_reach_every_key():
         ("expend_ratio", "expnd_ratio", "did you mean 'expend_ratio'?"),
         ("max_sample: 10", "max_sample: ten", "nas1.search_algorithm.max_sample"),
         ("max_sample: 10", "max_sample: 0", "greater than or equal to 1 (found 0)"),
-        ("devices_per_job: 1", "devices_per_job: 1, gpus_per_job: 1", "given twice, in two spellings"),
         ("{worker:", "{backnd: pytorch, worker:", "unknown key 'general.backnd'; did you mean 'backend'?"),
         ("worker: {", "worker: {timeot: 9, ", "did you mean 'timeout'?"),
         ("{type: SpNasPipeStep}", "{type: SpNasPipeStep, model_folder: x}", "did you mean 'models_folder'?"),

@@ -119,6 +119,12 @@ def test_only_a_full_training_says_which_weights_it_begins_with():
     assert "weights: scratch goes with a full training" in found
 
 
+def test_only_a_full_training_says_in_its_trainer_how_it_reignites():
+    reignite = {"reignite": {"data": "imagenet"}}
+    found = fault({**serial(), "trainer": {"config_template_file": "t.py", **reignite}})
+    assert "trainer.reignite goes with a full training; a search has search_algorithm.reignite" in found
+
+
 def test_a_full_training_on_its_own_may_begin_reignited():
     trainer = {"model_desc": "b_1-1_0-0", "regnition": True}
     assert "a: regnition: True needs a trainer.reignite section" in fault(step(trainer=trainer))
