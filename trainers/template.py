@@ -5,10 +5,11 @@ n + 1, the RPN's anchors stand at strides 2^2 .. 2^(n+2), and the RoI heads read
 is the template's word. Two-stage detectors with one RPN and RoI extractors over a pyramid (Faster, Cascade, Mask R-CNN)
 can be adapted; whatever can't is refused with its reason.
 
-    python -m trainers.template PATH
+    python -m trainers.template [--images] PATH
 
-answers with one line, ``{"ok": true, "classes": 10, ...}`` or ``{"ok": false, "error": "..."}``, and exit code 0. It
-imports neither torch nor mmdet, so a process that must stay light can ask it.
+answers with one line, ``{"ok": true, "classes": 10, ...}`` or ``{"ok": false, "error": "..."}``, and exit code 0; with
+--images, which may take seconds, also how many images an epoch of training and a validation see. It imports neither torch
+nor mmdet, so a process that must stay light can ask it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from mmengine.config import Config
 from lineage.architecture import Genotype, GenotypeError
 from trainers.errors import TemplateError
 from trainers.heads import NORMS, HeadsUnknown, count_heads
+from trainers.image_count import count_images
 
 if TYPE_CHECKING:
     from trainers.protocol import NetworkRef
@@ -244,20 +246,26 @@ def _listed(value: Any) -> list[Any]:
 
 
 def main() -> int:
-    if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m trainers.template PATH\n")
+    *options, path = sys.argv[1:] or [""]
+    if not path or options not in ([], ["--images"]):
+        sys.stderr.write("usage: python -m trainers.template [--images] PATH\n")
         return 2
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as output:  # what a template prints goes elsewhere
         os.dup2(2, 1)
-        output.write(json.dumps(_answer(Path(sys.argv[1]))) + "\n")
+        output.write(json.dumps(_answer(Path(path), images=bool(options))) + "\n")
     return 0
 
 
-def _answer(path: Path) -> dict[str, Any]:
+def _answer(path: Path, images: bool) -> dict[str, Any]:
     try:
-        return {"ok": True, **describe(load_template(path))}
+        config = load_template(path)
     except TemplateError as error:
         return {"ok": False, "error": str(error)}
+    facts = {"ok": True, **describe(config)}
+    if images:
+        facts["train_images"] = count_images(config.train_dataloader.get("dataset"))
+        facts["val_images"] = count_images(config.val_dataloader.get("dataset"))
+    return facts
 
 
 if __name__ == "__main__":

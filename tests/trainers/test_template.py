@@ -164,8 +164,8 @@ def test_missing_file_is_refused_and_the_shipped_one_named(tmp_path: Path) -> No
         load_template(tmp_path / "template.py")
 
 
-def answer(path: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "trainers.template", str(path)]
+def answer(path: Path, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "trainers.template", *options, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.count("\n") == 1
     return json.loads(done.stdout)
@@ -178,6 +178,8 @@ def test_asked_on_the_command_line_it_answers_with_one_line_of_json(tmp_path: Pa
     known = {"ok": True, "detector": "FasterRCNN", "classes": 10, "neck_channels": 32, "epochs": 12}
     assert facts == {**known, "heads_unknown": None}
     assert Heads(**heads) == count_heads(load_template(SHIPPED))
+    images = answer(noisy, "--images")
+    assert (images["train_images"], images["val_images"]) == (None, None)  # the data are not there
     refused = answer(write(tmp_path, "model = 1 +\n"))
     assert refused["ok"] is False
     assert "template.py, line 1" in str(refused["error"])
