@@ -1,32 +1,34 @@
 """Narration: the events that matter, one readable line each, for the command line and the terminal UI alike.
 
-A line needs a little more than its event: which candidate a job trains, what a child kept of its parent. `Story` is
-that context, a pure fold of the events which holds only what has no outcome yet, so it stays small in a long run.
-An event of a job that is not in flight, or of another attempt than the one assigned last, is stale: `Story.live_job`
-knows no job for it, and nobody speaks of it. This module must not know who prints a line, nor any clock.
+A line needs a little more than its event: which candidate a job trains, what a child kept of its parent. That context
+is `lineage.story`; nobody speaks of an event that is stale there. This module must not know who prints a line, nor any
+clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
 
 from lineage.events import (
     CandidateAbandoned,
     CandidateProposed,
+    CandidateRuledOut,
     EpochFinished,
     Event,
     JobAssigned,
     JobFailed,
     JobFinished,
     JobKind,
+    NetworkGiven,
     PhaseFinished,
     PhaseStarted,
     Recorded,
     ReignitionAbandoned,
     ReignitionProposed,
+    ReignitionRequested,
+    Resource,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -35,54 +37,15 @@ from lineage.events import (
     WorkerLost,
     WorkerStarted,
 )
+from lineage.story import Job, Story, advance
 
 MESSAGE_LENGTH = 160
+NAMES_SHOWN = 3
 JOB_NAMES: dict[JobKind, str] = {
     "fast_train": "fast training",
     "reignite": "classification training",
     "full_train": "full training",
 }
-
-_Value = TypeVar("_Value")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job in flight and its last report. `ap` is the accuracy for kind reignite."""
-
-    job_id: str
-    kind: JobKind
-    subject_id: str
-    device: str
-    attempt: int
-    started: datetime
-    epoch: int = 0
-    epochs: int | None = None
-    loss: float | None = None
-    ap: float | None = None
-    inherited: WeightsInherited | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """What has begun and has no outcome yet, by id, and the best candidate so far."""
-
-    run_id: str = ""
-    simulated: bool = False
-    candidates: Mapping[str, CandidateProposed] = field(default_factory=dict)
-    reignitions: Mapping[str, ReignitionProposed] = field(default_factory=dict)
-    jobs: Mapping[str, Job] = field(default_factory=dict)
-    best_id: str | None = None
-    best_ap: float | None = None
-
-    def live_job(self, event: WeightsInherited | EpochFinished | JobFinished | JobFailed) -> Job | None:
-        """The job an event speaks of; None when the event is stale."""
-        job = self.jobs.get(event.job_id)
-        return job if job is not None and job.attempt == event.attempt else None
-
-    def improves(self, ap: float) -> bool:
-        """Whether `ap` is better than every candidate's so far."""
-        return self.best_ap is None or ap > self.best_ap
 
 
 class Narrator:
@@ -98,30 +61,6 @@ class Narrator:
         return line
 
 
-def advance(story: Story, recorded: Recorded) -> Story:
-    """The story after one more event. Pure; unknown jobs and stale attempts change nothing."""
-    match recorded.event:
-        case RunStarted() as event:
-            return replace(Story(), run_id=event.run_id, simulated=event.simulated)
-        case RunResumed() | RunStopped() | RunFinished():
-            return replace(story, jobs={})
-        case CandidateProposed() as event:
-            return replace(story, candidates={**story.candidates, event.candidate_id: event})
-        case CandidateAbandoned() as event:
-            return replace(story, candidates=_without(story.candidates, event.candidate_id))
-        case ReignitionProposed() as event:
-            return replace(story, reignitions={**story.reignitions, event.reignition_id: event})
-        case ReignitionAbandoned() as event:
-            return replace(story, reignitions=_without(story.reignitions, event.reignition_id))
-        case JobAssigned() as event:
-            job = Job(event.job_id, event.job_kind, event.subject_id, event.device, event.attempt, recorded.ts)
-            return _with_job(story, job)
-        case WeightsInherited() | EpochFinished() | JobFailed() | JobFinished() as event:
-            reporting = story.live_job(event)
-            return story if reporting is None else _reported(story, reporting, event)
-    return story
-
-
 def narrate(story: Story, recorded: Recorded) -> str | None:
     """The line of an event that follows `story`; None for events that need no line. Pure."""
     event: Event = recorded.event
@@ -131,12 +70,19 @@ def narrate(story: Story, recorded: Recorded) -> str | None:
         case PhaseStarted():
             return f"{_phase(event)} started"
         case PhaseFinished():
-            return f"{_phase(event)} finished: {event.reason}{_best(story, event.best_candidate_id)}"
+            best = _best(story, event.best_candidate_id)
+            return f"{_phase(event)} finished: {event.reason}{best}{_refused(story, event)}"
+        case NetworkGiven():
+            known = "" if event.ap is None else f", AP {event.ap:.3f} there"
+            weights = "" if event.checkpoint else ", without weights"
+            return f"{event.candidate_id} given ({event.source}): {event.code}{known}{weights}"
+        case CandidateRuledOut():
+            found, allowed = amount(event.limit, event.measured), amount(event.limit, event.allowed)
+            return f"{event.candidate_id} ruled out: {event.limit} {found}, more than {allowed}"
+        case ReignitionRequested():
+            return f"reignition requested by {event.by}"
         case ReignitionProposed():
-            return (
-                f"growth stalled: {event.candidates_since_best} candidates since the best AP {event.best_ap:.3f} "
-                f"(n_stuck {event.n_stuck}); {event.reignition_id} reignites {event.candidate_id}"
-            )
+            return _reignition_line(event)
         case CandidateAbandoned():
             return f"{event.candidate_id} abandoned, {_fault(event)}"
         case ReignitionAbandoned():
@@ -144,7 +90,7 @@ def narrate(story: Story, recorded: Recorded) -> str | None:
         case WorkerStarted():
             return f"{event.device} ready: {event.name}"
         case WorkerLost():
-            return f"{event.device} lost its worker: {_first_line(event.message)}"
+            return f"{event.device} lost its worker: {first_line(event.message)}"
         case JobAssigned():
             return _assigned_line(story, event)
         case EpochFinished() | JobFinished() | JobFailed():
@@ -173,28 +119,45 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02}m"
 
 
-def _reported(story: Story, job: Job, event: WeightsInherited | EpochFinished | JobFinished | JobFailed) -> Story:
-    if isinstance(event, WeightsInherited):
-        return _with_job(story, replace(job, inherited=event))
-    if isinstance(event, EpochFinished):
-        ap = job.ap if event.ap is None else event.ap
-        return _with_job(story, replace(job, epoch=event.epoch, epochs=event.epochs, loss=event.loss, ap=ap))
-    story = replace(story, jobs=_without(story.jobs, job.job_id))
-    if isinstance(event, JobFailed):
-        return story
-    if job.kind == "reignite":
-        return replace(story, reignitions=_without(story.reignitions, job.subject_id))
-    story = replace(story, candidates=_without(story.candidates, job.subject_id))
-    if event.ap is not None and story.improves(event.ap):
-        return replace(story, best_id=job.subject_id, best_ap=event.ap)
-    return story
+def plural(count: int, noun: str) -> str:
+    """A number of things: ``1 draw``, ``2 draws``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def amount(resource: Resource, value: float) -> str:
+    """What a network costs, with its unit: ``23.1 ms``, ``8.59G bytes``, ``4.2G``."""
+    match resource:
+        case "latency":
+            return f"{value:.3g} ms"
+        case "memory":
+            return f"{quantity(value)} bytes"
+    return quantity(value)
+
+
+def reasons(refused: Mapping[str, int]) -> str:
+    """Why draws were thrown away: ``1000 duplicate, 3 flops``; the most frequent reason first."""
+    return ", ".join(
+        f"{count} {reason}" for reason, count in sorted(refused.items(), key=lambda one: (-one[1], one[0]))
+    )
+
+
+def first_line(message: str) -> str:
+    """The first line of a message, cut to a length that can be read."""
+    line = next(iter(message.strip().splitlines()), "no message")
+    return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first few of many names."""
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _run_line(story: Story, event: RunStarted | RunResumed | RunStopped | RunFinished) -> str:
     if isinstance(event, RunStarted):
         steps = event.config.get("pipeline")
         pipeline = f", pipeline {' > '.join(map(str, steps))}" if isinstance(steps, list | tuple) and steps else ""
-        slots = f"{event.slots} device slot{'s' if event.slots > 1 else ''}"
+        slots = plural(event.slots, "device slot")
         return f"{_run(event.run_id, event.simulated)} started: seed {event.seed}, {slots}{pipeline}"
     run = _run(story.run_id, story.simulated)
     if isinstance(event, RunResumed):
@@ -205,39 +168,78 @@ def _run_line(story: Story, event: RunStarted | RunResumed | RunStopped | RunFin
     return f"{run} {outcome}: {event.reason}{_best(story, event.best_candidate_id)}"
 
 
+def _reignition_line(event: ReignitionProposed) -> str:
+    lights = f"{event.reignition_id} reignites {event.candidate_id}"
+    match event.trigger:
+        case "start":
+            return f"{lights} before anything grows from it, as configured"
+        case "request":
+            return f"{lights}, as requested"
+    return (
+        f"growth stalled: {event.candidates_since_best} candidates since the best AP {event.best_ap:.3f} "
+        f"(n_stuck {event.n_stuck}); {lights}"
+    )
+
+
 def _assigned_line(story: Story, event: JobAssigned) -> str | None:
     if event.job_kind == "fast_train" and event.attempt == 1:
         return None
-    line = f"{event.subject_id} {JOB_NAMES[event.job_kind]} on {event.device}"
+    candidate, reignition = story.candidates.get(event.subject_id), story.reignitions.get(event.subject_id)
+    number = _number(event.repeat, candidate.seeds) if candidate else ""
+    line = f"{event.subject_id}{number} {JOB_NAMES[event.job_kind]} on {event.device}"
     if event.attempt > 1:
         line += f", attempt {event.attempt}"
-    if reignition := story.reignitions.get(event.subject_id):
+    if reignition is not None:
         return f"{line}: the backbone of {reignition.candidate_id}"
-    candidate = story.candidates.get(event.subject_id)
-    return line if candidate is None else f"{line}: {_network(candidate)}"
+    return line if candidate is None else f"{line}: {_network(story, candidate)}"
 
 
 def _job_line(story: Story, job: Job, event: EpochFinished | JobFinished | JobFailed, now: datetime) -> str | None:
+    subject = job.subject_id + _number(job.repeat, job.repeats)
     if isinstance(event, JobFailed):
-        return f"{job.subject_id} attempt {job.attempt} failed on {job.device}, {_fault(event)}"
-    measure = "accuracy" if job.kind == "reignite" else "AP"
+        return f"{subject} attempt {job.attempt} failed on {job.device}, {_fault(event)}"
     if isinstance(event, EpochFinished):
         if job.kind == "fast_train":
             return None
+        measure = "accuracy" if job.kind == "reignite" else "AP"
         score = "" if event.ap is None else f", {measure} {event.ap:.3f}"
-        return f"{job.subject_id} epoch {event.epoch}/{event.epochs}: loss {event.loss:.3f}{score}"
-    score_value = event.accuracy if job.kind == "reignite" else event.ap
-    score = "without a result" if score_value is None else f"{measure} {score_value:.3f}"
-    best = " (best)" if job.kind != "reignite" and event.ap is not None and story.improves(event.ap) else ""
-    parts = [f"{job.subject_id} {score}{best}"]
-    if candidate := story.candidates.get(job.subject_id):
-        parts.append(f": {_network(candidate)}")
-    if kept := job.inherited:
-        total = kept.tensors_copied + kept.tensors_adapted + kept.tensors_new
-        residual = "" if kept.residual is None else f", residual {kept.residual:.2g}"
-        parts.append(f", kept {kept.tensors_copied} of {total} tensors{residual}")
-    parts.append(f", {duration((now - job.started).total_seconds())}")
-    return "".join(parts)
+        return f"{subject} epoch {event.epoch}/{event.epochs}: loss {event.loss:.3f}{score}"
+    took = duration((now - job.started).total_seconds())
+    if job.kind == "reignite":
+        return f"{subject} {_score('accuracy', event.accuracy)}, {took}"
+    candidate, score = story.candidates.get(job.subject_id), _score("AP", event.ap)
+    if candidate is None:
+        return f"{subject} {score}, {took}; nothing waits for it any more"
+    if story.aps_with(job, event) is None:
+        return f"{subject} {score}, {took}"
+    return f"{subject} {score}{_result(story, job, event)}: {_network(story, candidate)}{_kept(job.inherited)}, {took}"
+
+
+def _result(story: Story, job: Job, event: JobFinished) -> str:
+    """What the last training of a candidate makes of it."""
+    leader = story.leader(job, event)
+    mean = "" if job.repeats == 1 else f"; {_score('mean AP', leader.ap if leader else None)}"
+    is_best = leader is not None and (story.best is None or leader.rank < story.best.rank)
+    return f"{mean} (best)" if is_best else mean
+
+
+def _kept(inherited: WeightsInherited | None) -> str:
+    """How a child was born, and a warning if a part of it can't learn."""
+    if inherited is None:
+        return ""
+    total = inherited.tensors_copied + inherited.tensors_adapted + inherited.tensors_new
+    residual = "" if inherited.residual is None else f", residual {inherited.residual:.2g}"
+    dead = inherited.dead_tensors
+    warning = f", warning: {plural(len(dead), 'new tensor')} can't learn ({some_of(dead)})" if dead else ""
+    return f", kept {inherited.tensors_copied} of {total} tensors{residual}{warning}"
+
+
+def _score(measure: str, value: float | None) -> str:
+    return f"{measure} {value:.3f}" if value is not None else "without a result"
+
+
+def _number(repeat: int, repeats: int) -> str:
+    return f" ({repeat} of {repeats})" if repeats > 1 else ""
 
 
 def _run(run_id: str, simulated: bool) -> str:
@@ -251,27 +253,26 @@ def _phase(event: PhaseStarted | PhaseFinished) -> str:
 def _best(story: Story, candidate_id: str | None) -> str:
     if candidate_id is None:
         return ""
-    return f"; best {candidate_id}" + (f" AP {story.best_ap:.3f}" if candidate_id == story.best_id else "")
+    known = next((leader for leader in story.leaders if leader.candidate_id == candidate_id), None)
+    return f"; best {candidate_id}" + (f" AP {known.ap:.3f}" if known else "")
 
 
-def _network(candidate: CandidateProposed) -> str:
-    origin = f" from {candidate.parent_id}" if candidate.parent_id else ""
+def _refused(story: Story, event: PhaseFinished) -> str:
+    counts = Counter(story.refused.get(event.step, {}))
+    counts.update(event.refused)
+    return f"; {plural(counts.total(), 'draw')} refused ({reasons(counts)})" if counts else ""
+
+
+def _network(story: Story, candidate: CandidateProposed) -> str:
+    parent = candidate.parent_id
+    if story.is_control(candidate):
+        return f"{candidate.code}, a control: {parent} trained on"
+    start = f"the backbone of {parent}" if candidate.inherit == "backbone" else parent
+    origin = f" from {start}" if parent else ""
     changes = f" by {' '.join(candidate.morphisms)}" if candidate.morphisms else ""
-    return f"{candidate.code}{origin}{changes}"
+    audit = f", audit of {candidate.audited_id}{'' if parent else ' from scratch'}" if candidate.audited_id else ""
+    return f"{candidate.code}{origin}{changes}{audit}"
 
 
 def _fault(event: CandidateAbandoned | ReignitionAbandoned | JobFailed) -> str:
-    return f"{event.fault.replace('_', ' ')}: {_first_line(event.message)}"
-
-
-def _first_line(message: str) -> str:
-    line = next(iter(message.strip().splitlines()), "no message")
-    return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
-
-
-def _with_job(story: Story, job: Job) -> Story:
-    return replace(story, jobs={**story.jobs, job.job_id: job})
-
-
-def _without(values: Mapping[str, _Value], key: str) -> dict[str, _Value]:
-    return {name: value for name, value in values.items() if name != key}
+    return f"{event.fault.replace('_', ' ')}: {first_line(event.message)}"

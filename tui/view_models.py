@@ -1,8 +1,8 @@
 """What the screen shows, as a value: `SearchView` is a pure fold of the recorded events.
 
-The view holds what is in flight (`lineage.narration.Story`), sums, `LEADERS` leaders and `LINES` lines, so its size
-does not grow with the run and folding an event costs microseconds. Stale reports of a job (another attempt
-took over) change nothing. This module must not know Textual, nor any clock: every time comes from an event.
+The view holds what is in flight and the leaders (`lineage.story`), sums, and `LINES` lines, so its size does not grow
+with the run and folding an event costs microseconds. Stale reports of a job (another attempt took over) change nothing.
+This module must not know Textual, nor any clock: every time comes from an event.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from lineage.events import (
     CandidateAbandoned,
     CandidateProposed,
+    CandidateRuledOut,
     JobFailed,
     JobFinished,
     PhaseFinished,
@@ -29,9 +30,9 @@ from lineage.events import (
     WorkerLost,
     WorkerStarted,
 )
-from lineage.narration import Job, Story, advance, narrate
+from lineage.narration import narrate
+from lineage.story import Job, Leader, Story, advance
 
-LEADERS = 50
 LINES = 100
 
 Status = Literal["waiting", "running", "interrupted", "finished", "failed"]
@@ -40,7 +41,10 @@ Progress = Literal["waiting", "running", "done"]
 
 @dataclass(frozen=True, slots=True)
 class PhaseView:
-    """A pipeline step: candidates proposed, trained and abandoned, out of `max_sample` where the step has a limit."""
+    """A pipeline step: candidates proposed, trained and abandoned, out of `max_sample` where the step has a limit.
+
+    Controls, which the limit does not count, are counted apart; `ruled_out` are among the trained.
+    """
 
     step: str
     phase: str | None = None
@@ -49,30 +53,14 @@ class PhaseView:
     proposed: int = 0
     trained: int = 0
     abandoned: int = 0
+    ruled_out: int = 0
+    controls: int = 0
     reason: str = ""
 
     @property
     def total(self) -> int | None:
         """Candidates the step is expected to train; None while nobody can know."""
         return self.max_sample or self.proposed or None
-
-
-@dataclass(frozen=True, slots=True)
-class Leader:
-    """A trained candidate as the leaderboard ranks it: by AP, and by FLOPs where APs are equal."""
-
-    candidate_id: str
-    code: str
-    ap: float
-    params: int
-    flops: int
-    phase: str
-    parent_id: str | None
-    morphisms: tuple[str, ...]
-
-    @property
-    def rank(self) -> tuple[float, int, str]:
-        return -self.ap, self.flops, self.candidate_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +92,21 @@ class SearchView:
     reason: str = ""
     phases: tuple[PhaseView, ...] = ()
     workers: Mapping[str, str] = field(default_factory=dict)
-    leaders: tuple[Leader, ...] = ()
     reignitions: tuple[ReignitionView, ...] = ()
     lines: tuple[Line, ...] = ()
     proposed: int = 0
     trained: int = 0
     abandoned: int = 0
+    ruled_out: int = 0
     failed_attempts: int = 0
     last_seq: int = 0
     started: datetime | None = None
     last_ts: datetime | None = None
+
+    @property
+    def leaders(self) -> tuple[Leader, ...]:
+        """The best results, ranked."""
+        return self.story.leaders
 
     @property
     def devices(self) -> tuple[tuple[str, Job | None], ...]:
@@ -122,15 +115,19 @@ class SearchView:
         return tuple((device, jobs.get(device)) for device in sorted({*self.workers, *jobs}, key=_device_order))
 
     def fraction(self, phase: PhaseView) -> float:
-        """How much of a phase is done, 0 to 1, counting the finished epochs of its jobs in flight."""
+        """How much of a phase is done, 0 to 1, counting the epochs of trainings that its candidates have behind them."""
         if phase.state == "done":
             return 1.0
-        parts = [
-            job.epoch / job.epochs
-            for job in self.story.jobs.values()
-            if job.epochs and (proposal := self.story.candidates.get(job.subject_id)) and proposal.step == phase.step
+        ongoing = [
+            candidate
+            for candidate in self.story.candidates.values()
+            if candidate.step == phase.step and not self.story.is_control(candidate)
         ]
-        return min(1.0, (phase.trained + phase.abandoned + sum(parts)) / phase.total) if phase.total else 0.0
+        parts = {one.candidate_id: len(self.story.aps.get(one.candidate_id, {})) / one.seeds for one in ongoing}
+        for job in self.story.jobs.values():
+            if job.epochs and job.subject_id in parts:
+                parts[job.subject_id] += job.epoch / job.epochs / job.repeats
+        return min(1.0, (phase.trained + phase.abandoned + sum(parts.values())) / phase.total) if phase.total else 0.0
 
 
 def fold(view: SearchView, recorded: Recorded) -> SearchView:
@@ -184,10 +181,12 @@ def _fold_search(view: SearchView, event: object) -> SearchView | None:
     match event:
         case CandidateProposed():
             return _proposed(view, event)
+        case CandidateRuledOut():
+            return _ruled_out(view)
         case CandidateAbandoned():
             proposal = view.story.candidates.get(event.candidate_id)
             view = replace(view, abandoned=view.abandoned + 1)
-            return view if proposal is None else _counted(view, proposal.step, abandoned=1)
+            return view if proposal is None else _counted(view, proposal, "abandoned")
         case ReignitionProposed():
             fresh = ReignitionView(event.reignition_id, event.candidate_id)
             return replace(view, reignitions=(*view.reignitions, fresh))
@@ -202,33 +201,27 @@ def _fold_search(view: SearchView, event: object) -> SearchView | None:
 
 
 def _proposed(view: SearchView, event: CandidateProposed) -> SearchView:
-    view = _counted(replace(view, proposed=view.proposed + 1), event.step, proposed=1)
+    view = _counted(replace(view, proposed=view.proposed + 1), event, "proposed")
     if event.reignition_id is None:
         return view
     return _with_reignition(view, event.reignition_id, successor_id=event.candidate_id)
 
 
-def _finished(view: SearchView, job: Job, event: JobFinished) -> SearchView:
+def _finished(view: SearchView, job: Job, event: JobFinished) -> SearchView | None:
     if job.kind == "reignite":
         return _with_reignition(view, job.subject_id, state="done", accuracy=event.accuracy)
-    view = replace(view, trained=view.trained + 1)
     proposal = view.story.candidates.get(job.subject_id)
-    if proposal is None:
-        return view
-    view = _counted(view, proposal.step, trained=1)
-    if event.ap is None:
-        return view
-    leader = Leader(
-        candidate_id=proposal.candidate_id,
-        code=proposal.code,
-        ap=event.ap,
-        params=event.params or proposal.params,
-        flops=event.flops or proposal.flops,
-        phase=proposal.phase,
-        parent_id=proposal.parent_id,
-        morphisms=proposal.morphisms,
+    if proposal is None or view.story.aps_with(job, event) is None:
+        return None
+    return _counted(replace(view, trained=view.trained + 1), proposal, "trained")
+
+
+def _ruled_out(view: SearchView) -> SearchView:
+    """One more in the step that runs: no other's candidates are ruled out."""
+    phases = tuple(
+        replace(phase, ruled_out=phase.ruled_out + 1) if phase.state == "running" else phase for phase in view.phases
     )
-    return replace(view, leaders=tuple(sorted((*view.leaders, leader), key=lambda one: one.rank)[:LEADERS]))
+    return replace(view, ruled_out=view.ruled_out + 1, phases=phases)
 
 
 def _planned(config: Mapping[str, Any]) -> tuple[PhaseView, ...]:
@@ -250,9 +243,16 @@ def _with_phase(view: SearchView, step: str, **changes: Any) -> SearchView:
     return replace(view, phases=tuple(replace(phase, **changes) if phase.step == step else phase for phase in known))
 
 
-def _counted(view: SearchView, step: str, **more: int) -> SearchView:
-    known = next((phase for phase in view.phases if phase.step == step), PhaseView(step))
-    return _with_phase(view, step, **{name: getattr(known, name) + count for name, count in more.items()})
+def _counted(
+    view: SearchView, proposal: CandidateProposed, what: Literal["proposed", "trained", "abandoned"]
+) -> SearchView:
+    """One more in a candidate's step."""
+    if view.story.is_control(proposal):
+        if what != "trained":
+            return view
+        what = "controls"
+    known = next((phase for phase in view.phases if phase.step == proposal.step), PhaseView(proposal.step))
+    return _with_phase(view, proposal.step, **{what: getattr(known, what) + 1})
 
 
 def _with_reignition(view: SearchView, reignition_id: str, **changes: Any) -> SearchView:

@@ -16,12 +16,14 @@ from textual.pilot import Pilot
 from lineage.events import (
     CandidateAbandoned,
     CandidateProposed,
+    CandidateRuledOut,
     EpochFinished,
     Event,
     JobAssigned,
     JobFailed,
     JobFinished,
     JobKind,
+    NetworkGiven,
     PhaseFinished,
     PhaseStarted,
     Recorded,
@@ -73,9 +75,16 @@ def proposed(
 
 
 def assigned(
-    job_id: str, subject_id: str, device: str = "cpu:0", kind: JobKind = "fast_train", attempt: int = 1
+    job_id: str,
+    subject_id: str,
+    device: str = "cpu:0",
+    kind: JobKind = "fast_train",
+    attempt: int = 1,
+    repeat: int = 1,
 ) -> JobAssigned:
-    return JobAssigned(job_id=job_id, job_kind=kind, subject_id=subject_id, device=device, attempt=attempt)
+    return JobAssigned(
+        job_id=job_id, job_kind=kind, subject_id=subject_id, device=device, attempt=attempt, repeat=repeat
+    )
 
 
 def epoch(job_id: str, number: int, epochs: int, ap: float | None = None, attempt: int = 1) -> EpochFinished:
@@ -133,6 +142,47 @@ def running_run(simulated: bool = False) -> list[Event]:
         proposed("s-0004", "s-0002", "reignite", reignition_id="r-0001", ignition=1, code="b_111-1-21-21_0-0-0-0"),
         assigned("j-0005", "s-0004", "cpu:1"),
         epoch("j-0005", 1, 4, 0.112),
+    ]
+
+
+def repeated_run() -> list[Event]:
+    """From given weights, two seeds a candidate: one ruled out, a control, and a candidate with one training to go."""
+    section = {"search_algorithm": {"max_sample": 4, "seeds_per_candidate": 2}}
+
+    def trained(candidate: CandidateProposed, *aps: float) -> list[Event]:
+        events: list[Event] = [candidate]
+        for repeat, ap in enumerate(aps, 1):
+            job_id = f"j-{candidate.candidate_id}-{repeat}"
+            events += [assigned(job_id, candidate.candidate_id, repeat=repeat), finished(job_id, ap)]
+        return events
+
+    root = proposed("s-0001", "i-0001", "continue", seeds=2)
+    control = proposed("s-0002", "s-0001", "continue", seeds=2)
+    heavy = proposed("s-0003", "s-0001", "expand(0@1 +1)", seeds=2, control_id="s-0002")
+    ongoing = proposed("s-0004", "s-0001", "expand(1@1 +1)", seeds=2, control_id="s-0002")
+    return [
+        run_started(pipeline=["serial"], serial=section),
+        NetworkGiven(
+            candidate_id="i-0001",
+            step="serial",
+            phase="serial",
+            source="resnet18.pth",
+            code=CODE,
+            block_ids=(("i-0001.1", "i-0001.2"),),
+            base_width=64,
+            checkpoint="ab" * 32,
+            params=1,
+            flops=1,
+        ),
+        WorkerStarted(device="cpu:0", name="CPU"),
+        PhaseStarted(step="serial", phase="serial"),
+        *trained(root, 0.1, 0.2),
+        *trained(control, 0.2, 0.21),
+        *trained(heavy, 0.4, 0.5),
+        CandidateRuledOut(candidate_id="s-0003", limit="latency", measured=23.1, allowed=20),
+        *trained(ongoing, 0.3),
+        assigned("j-s-0004-2", "s-0004", repeat=2),
+        epoch("j-s-0004-2", 1, 4, 0.112),
     ]
 
 

@@ -53,6 +53,20 @@ async def test_a_running_search_shows_phases_devices_leaders_and_events(made_up,
     assert "SIMULATED" not in shown
 
 
+async def test_repeats_controls_and_ruled_out_networks_are_shown(made_up, published):
+    events = made_up.repeated_run()
+    async with app_of(made_up, published(events), len(events)).run_test(size=(120, 24)) as pilot:
+        await made_up.expect(
+            pilot,
+            "2/4 trained, 1 ruled out, 1 control  running",
+            "best AP 0.205 s-0002   4 proposed, 3 trained, 0 abandoned, 1 ruled out",
+            "epoch 1/4  seed 2/2  loss 0.500  AP 0.112",
+            "1  s-0002  0.205",
+            "s-0003 ruled out: latency 23.1 ms, more than 20 ms",
+            "s-0004 (1 of 2) AP 0.300, 10s",
+        )
+
+
 async def test_events_that_come_later_come_on_the_screen(made_up, published):
     events = made_up.whole_run()
     feed = published(events[:10])

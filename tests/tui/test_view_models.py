@@ -2,8 +2,9 @@
 
 from functools import reduce
 
-from lineage.events import Recorded, RunResumed, RunStopped, WorkerLost
-from tui.view_models import LEADERS, LINES, SearchView, fold, interrupted
+from lineage.events import CandidateAbandoned, Recorded, RunResumed, RunStopped, WorkerLost
+from lineage.story import LEADERS
+from tui.view_models import LINES, SearchView, fold, interrupted
 
 
 def folded(events: list[Recorded], view: SearchView | None = None) -> SearchView:
@@ -14,7 +15,7 @@ def test_a_whole_run_is_told_to_its_end(made_up):
     view = folded(made_up.recorded(made_up.whole_run()))
     assert (view.status, view.reason, view.story.run_id) == ("finished", "end of the pipeline", "digits")
     assert (view.proposed, view.trained, view.abandoned, view.failed_attempts) == (6, 5, 1, 1)
-    assert (view.story.best_id, view.story.best_ap) == ("f-0001", 0.412)
+    assert (view.story.best.candidate_id, view.story.best.ap) == ("f-0001", 0.412)
     assert [phase.state for phase in view.phases] == ["done", "done", "done"]
     assert not view.devices
 
@@ -89,6 +90,32 @@ def test_a_leader_says_where_it_comes_from(made_up):
     leader = folded(made_up.recorded(made_up.whole_run())).leaders[-2]
     assert (leader.candidate_id, leader.parent_id, leader.morphisms) == ("s-0002", "s-0001", ("swap(0|1 +1)",))
     assert (leader.code, leader.phase, leader.params) == ("b_111-1-21-21_0-0-0-0", "serial", 713_204)
+
+
+def test_a_candidate_of_several_seeds_leads_with_their_mean_once_all_are_over(made_up):
+    view = folded(made_up.recorded(made_up.repeated_run()))
+    assert [(leader.candidate_id, leader.ap) for leader in view.leaders] == [("s-0002", 0.205), ("s-0001", 0.15)]
+    done = folded(made_up.recorded([made_up.finished("j-s-0004-2", 0.4)], view.last_seq + 1), view)
+    assert [(leader.candidate_id, leader.ap) for leader in done.leaders][:1] == [("s-0004", 0.35)]
+
+
+def test_controls_given_and_ruled_out_networks_are_counted_apart(made_up):
+    view = folded(made_up.recorded(made_up.repeated_run()))
+    (phase,) = view.phases
+    assert (phase.proposed, phase.trained, phase.ruled_out, phase.controls, phase.total) == (3, 2, 1, 1, 4)
+    assert (view.proposed, view.trained, view.ruled_out) == (4, 3, 1)
+
+
+def test_progress_counts_the_trainings_that_a_candidate_has_behind_it(made_up):
+    view = folded(made_up.recorded(made_up.repeated_run()))
+    assert view.fraction(view.phases[0]) == (2 + (1 + 1 / 4) / 2) / 4
+
+
+def test_what_is_reported_of_an_abandoned_candidate_leads_nowhere(made_up):
+    abandoned = CandidateAbandoned(candidate_id="s-0004", fault="crash", message="gone")
+    view = folded(made_up.recorded([*made_up.repeated_run(), abandoned, made_up.finished("j-s-0004-2", 0.9)]))
+    assert (view.trained, view.abandoned, view.phases[0].abandoned) == (3, 1, 1)
+    assert view.story.best.candidate_id == "s-0002"
 
 
 def test_a_reignition_has_accuracy_and_successor_and_is_no_candidate(made_up):

@@ -9,7 +9,8 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 
 from lineage.events import JobKind
-from lineage.narration import Job, duration
+from lineage.narration import duration
+from lineage.story import Job
 from tui.view_models import SearchView
 from tui.widgets.panel import Panel, bar
 
@@ -47,6 +48,8 @@ class DeviceLines(Panel):
     def _job(self, job: Job, kind_width: int, width: int) -> tuple[str | tuple[str, str], ...]:
         measure = "accuracy" if job.kind == "reignite" else "AP"
         numbers = f"{job.epoch}/{job.epochs or '?'}"
+        if job.repeats > 1:
+            numbers += f"  seed {job.repeat}/{job.repeats}"
         if job.attempt > 1:
             numbers += f"  attempt {job.attempt}"
         if job.loss is not None:

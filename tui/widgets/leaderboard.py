@@ -16,7 +16,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lineage.narration import quantity
-from tui.view_models import Leader, SearchView
+from lineage.story import Leader
+from tui.view_models import SearchView
 
 HEADINGS = ("#", "Id", "AP", "Params", "FLOPs", "Code", "Parent", "Morphisms", "Phase")
 NUMBERS = ("#", "AP", "Params", "FLOPs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from lineage.narration import plural
 from tui.view_models import PhaseView, Progress, ReignitionView, SearchView
 from tui.widgets.panel import Panel, bar
 
@@ -41,6 +42,10 @@ def _phase_line(view: SearchView, phase: PhaseView, name_width: int, width: int)
     count = f"{phase.trained}/{phase.total or '?'} trained"
     if phase.abandoned:
         count += f", {phase.abandoned} abandoned"
+    if phase.ruled_out:
+        count += f", {phase.ruled_out} ruled out"
+    if phase.controls:
+        count += f", {plural(phase.controls, 'control')}"
     note = phase.reason if phase.state == "done" else state
     bar_width = max(8, min(MAX_BAR, width - name_width - 50))
     return Content.assemble(
@@ -52,8 +57,11 @@ def _phase_line(view: SearchView, phase: PhaseView, name_width: int, width: int)
 
 
 def _sums_line(view: SearchView) -> Content:
-    best = "none yet" if view.story.best_ap is None else f"{view.story.best_ap:.3f} {view.story.best_id}"
+    leader = view.story.best
+    best = "none yet" if leader is None else f"{leader.ap:.3f} {leader.candidate_id}"
     counts = f"   {view.proposed} proposed, {view.trained} trained, {view.abandoned} abandoned"
+    if view.ruled_out:
+        counts += f", {view.ruled_out} ruled out"
     if view.failed_attempts:
         counts += f", {view.failed_attempts} failed attempt{'s' if view.failed_attempts > 1 else ''}"
     return Content.assemble("best AP ", (best, "bold"), counts)

@@ -59,5 +59,6 @@ class Banner(Static):
         sign = SIGNS[view.status]
         if view.status == "interrupted":
             return Content(f"{sign} {simulated}interrupted{reason}: resume with spnas-orch resume {self._run}")
-        best = f", best {view.story.best_id} AP {view.story.best_ap:.3f}" if view.story.best_ap is not None else ""
+        leader = view.story.best
+        best = f", best {leader.candidate_id} AP {leader.ap:.3f}" if leader is not None else ""
         return Content(f"{sign} {simulated}{view.status}{reason}{best}; q quits")
