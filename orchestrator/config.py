@@ -105,6 +105,8 @@ class RunConfig(Section):
     def named_source(self, name: str) -> str | None:
         """The record or run that step `name` starts from, as the user named it."""
         step = self.steps[name]
+        if step.phase == "audit":
+            return None
         return step.trainer.model_desc_file if step.search_algorithm is None else step.search.source
 
     def source_of(self, name: str) -> str | None:

@@ -138,8 +138,8 @@ class SearchSpace(Section):
     """Where growth starts and how far it may go; the result of a phase has `min_blocks` and `min_stages` at least.
 
     `base_width` is the stem's channels, `image_size` (height, width) and `neck_channels` what costs are predicted for,
-    `weights` a file of a torchvision ResNet's weights that `start` begins with. In Vega's files `template` and `epoch`
-    stand here as well as in the trainer.
+    `weights` a file of a torchvision ResNet's weights that `start` begins with. `template` and `epoch` stand here in
+    Vega's files; a step hands them to its trainer.
     """
 
     type: Literal["SearchSpace"] = "SearchSpace"
@@ -218,17 +218,22 @@ class Step(Section):
     @model_validator(mode="before")
     @classmethod
     def _template_may_stand_in_the_space(cls, value: Any) -> Any:
-        """The trainer with what Vega's files say of it in the search space."""
+        """What Vega's files say of the training in the search space goes to the trainer."""
         space = value.get("search_space") if isinstance(value, dict) else None
-        trainer = {} if space is None else value.get("trainer")
-        if not isinstance(space, dict) or not isinstance(trainer or {}, dict):
+        if not isinstance(space, dict) or not isinstance(value.get("trainer") or {}, dict):
             return value
-        said = dict(trainer or {})
+        space, trainer = dict(space), dict(value.get("trainer") or {})
         for spellings in (("template", *map(str, TEMPLATE.choices)), ("epoch",)):
-            there = [space[key] for key in spellings if space.get(key) is not None]
-            if there and not any(key in said for key in spellings):
-                said[spellings[-1]] = there[0]
-        return {**value, "trainer": said}
+            there = [space.pop(key) for key in spellings if space.get(key) is not None]
+            here = [trainer[key] for key in spellings if key in trainer]
+            if here and there and here != there:
+                name = spellings[-1]
+                raise ValueError(
+                    f"{name} is {there[0]} in search_space and {here[0]} in trainer: give it in trainer alone"
+                )
+            if there and not here:
+                trainer[spellings[-1]] = there[0]
+        return {**value, "search_space": space, "trainer": trainer}
 
     @model_validator(mode="after")
     def _kind_is_clear(self) -> Self:
@@ -244,18 +249,10 @@ class Step(Section):
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         space, trainer = self.search_space, self.trainer
-        for key, here, there in (
-            ("config_template_file", space.template, trainer.template),
-            ("epoch", space.epoch, trainer.epoch),
-        ):
-            if here is not None and here != there:
-                raise ValueError(f"{key} is {here} in search_space and {there} in trainer: give it in trainer alone")
         if self.phase != "fullytrain" and trainer.weights is not None:
             raise ValueError(f"trainer.weights: {trainer.weights} goes with a full training")
         if self.phase != "fullytrain" and trainer.reignite is not None:
             raise ValueError("trainer.reignite goes with a full training; a search has search_algorithm.reignite")
-        if self.phase == "audit" and (trainer.model_desc or trainer.model_desc_file or trainer.reignition):
-            raise ValueError("an audit trains audit.candidates: model_desc, model_desc_file and regnition go elsewhere")
         if self.phase == "serial" and space.min_stages is not None:
             most = self.search.serial_settings.max_stages
             if space.min_stages > most:
@@ -275,7 +272,7 @@ class Step(Section):
     def starts_reignited(self) -> bool:
         """Whether the step begins by retraining its first network's backbone on classification."""
         search = self.search_algorithm is not None and self.search_algorithm.starts_reignited
-        return search or self.trainer.starts_reignited
+        return self.phase != "audit" and (search or self.trainer.starts_reignited)
 
     @property
     def reignite(self) -> Reignite | None:

@@ -100,7 +100,6 @@ def test_weights_need_the_network_they_are_of():
         ({}, "there is nothing to train yet"),
         ({"audit": {"run": "r", "candidates": []}}, "audit.candidates"),
         ({"audit": {"run": "r", "candidates": ["s-1", "s-1"]}}, "s-1 stands there twice"),
-        ({"audit": {"run": "r", "candidates": ["s-1"]}, "trainer": {"model_desc": "b_1-1_0-0"}}, "go elsewhere"),
         ({"audit": {"run": "r", "candidates": ["s-1"]}, "pipe_step": {"type": "SpNasPipeStep"}}, "search_algorithm"),
     ],
 )
@@ -112,6 +111,13 @@ def test_an_audit_is_a_pipeline_of_its_own():
     audit = step(audit={"run": "r", "candidates": ["s-0002"]})
     assert parsed(audit).code_of("a") is None
     assert "an audit is a pipeline of its own" in fault(serial(), audit)
+
+
+def test_an_audit_trains_its_candidates_whatever_else_its_search_started_from():
+    trainer = {"model_desc_file": "total_list_s.csv", "regnition": True}
+    config = parsed(step(audit={"run": "r", "candidates": ["s-0002"]}, trainer=trainer))
+    assert config.named_source("a") is None
+    assert not config.steps["a"].starts_reignited
 
 
 def test_only_a_full_training_says_which_weights_it_begins_with():
