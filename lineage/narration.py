@@ -41,6 +41,7 @@ from lineage.story import Job, Story, advance
 
 MESSAGE_LENGTH = 160
 NAMES_SHOWN = 3
+LIMIT_DIGITS = 5
 JOB_NAMES: dict[JobKind, str] = {
     "fast_train": "fast training",
     "reignite": "classification training",
@@ -99,14 +100,14 @@ def narrate(story: Story, recorded: Recorded) -> str | None:
     return None
 
 
-def quantity(value: float) -> str:
+def quantity(value: float, digits: int = 3) -> str:
     """A count in three digits and a suffix: 713204 -> ``713k``, 2.35e10 -> ``23.5G``."""
     scaled = float(value)
     for suffix in ("", "k", "M", "G"):
         if abs(scaled) < 999.5:
-            return f"{scaled:.3g}{suffix}"
+            return f"{scaled:.{digits}g}{suffix}"
         scaled /= 1000
-    return f"{scaled:.3g}T"
+    return f"{scaled:.{digits}g}T"
 
 
 def duration(seconds: float) -> str:
@@ -125,13 +126,13 @@ def plural(count: int, noun: str) -> str:
 
 
 def amount(resource: Resource, value: float) -> str:
-    """What a network costs, with its unit: ``23.1 ms``, ``8.59G bytes``, ``4.2G``."""
+    """What a network costs, exactly enough to compare, with its unit: ``23.14 ms``, ``8.5899G bytes``, ``4.2G``."""
     match resource:
         case "latency":
-            return f"{value:.3g} ms"
+            return f"{value:.{LIMIT_DIGITS}g} ms"
         case "memory":
-            return f"{quantity(value)} bytes"
-    return quantity(value)
+            return f"{quantity(value, LIMIT_DIGITS)} bytes"
+    return quantity(value, LIMIT_DIGITS)
 
 
 def reasons(refused: Mapping[str, int]) -> str:

@@ -5,21 +5,31 @@ from __future__ import annotations
 RUN = "FROM run"
 
 PHASES = """
+WITH controls AS (
+    SELECT child_id AS candidate_id
+    FROM inheritance JOIN candidates AS parent ON parent.candidate_id = inheritance.parent_id
+    WHERE morphisms = ['continue'] AND parent.status <> 'given'
+),
+own AS (
+    SELECT *, candidate_id IN (FROM controls) AS is_control FROM candidates WHERE status <> 'given'
+)
 SELECT
-    phases.step, phases.phase, phases.status,
-    count(candidate_id) FILTER (candidates.status <> 'given') AS candidates,
-    count(candidate_id) FILTER (candidates.status = 'trained') AS trained,
+    step, phases.phase, phases.status,
+    count(candidate_id) FILTER (NOT is_control) AS candidates,
+    count(candidate_id) FILTER (NOT is_control AND own.status = 'trained') AS trained,
     count(ruled_out) AS ruled_out,
-    count(candidate_id) FILTER (candidates.status = 'abandoned') AS abandoned,
-    (SELECT coalesce(sum(count), 0)::BIGINT FROM refusals WHERE refusals.step = phases.step) AS refused,
-    max(ap) FILTER (candidates.status = 'trained' AND ruled_out IS NULL) AS best_ap,
+    count(candidate_id) FILTER (own.status = 'abandoned') AS abandoned,
+    count(candidate_id) FILTER (is_control) AS controls,
+    (SELECT coalesce(sum(count), 0)::BIGINT FROM refusals WHERE step = phases.step) AS refused,
+    max(ap) FILTER (own.status = 'trained' AND ruled_out IS NULL) AS best_ap,
     phases.reason
 FROM phases
-LEFT JOIN candidates USING (step)
+LEFT JOIN own USING (step)
 GROUP BY ALL
-ORDER BY min(phases.started_at), phases.step
+ORDER BY min(phases.started_at), step
 """
-"""The pipeline's steps so far; `refused` counts draws that were thrown away."""
+"""The pipeline's steps so far. Controls, parents trained on to compare with, are counted apart; `refused` counts draws
+that were thrown away."""
 
 GIVEN = "SELECT candidate_id, arch, source, ap, step FROM candidates WHERE status = 'given' ORDER BY candidate_id"
 """Networks that steps start from and no step of this run trained; their AP is what was recorded of them elsewhere."""

@@ -24,10 +24,25 @@ if TYPE_CHECKING:
 
 BEST_SHOWN = 5
 COLUMNS = {  # what `status` shows to people; --json has everything
-    "phases": ("step", "phase", "status", "candidates", "trained", "abandoned", "best_ap", "reason"),
+    "phases": (
+        "step",
+        "phase",
+        "status",
+        "candidates",
+        "trained",
+        "ruled_out",
+        "abandoned",
+        "controls",
+        "refused",
+        "best_ap",
+        "reason",
+    ),
+    "given": ("candidate_id", "arch", "source", "ap", "step"),
     "running": ("device", "job_id", "kind", "arch", "attempt", "epoch", "epochs", "loss"),
     "best": ("rank", "candidate_id", "arch", "phase", "ap", "ap50", "flops", "params", "latency_ms"),
+    "ruled_out": ("candidate_id", "arch", "phase", "ap", "ruled_out"),
 }
+SELDOM = ("ruled_out", "abandoned", "controls", "refused")  # columns that are left out where they count nothing
 
 
 def status(run: str, as_json: bool) -> None:
@@ -35,11 +50,13 @@ def status(run: str, as_json: bool) -> None:
     folder = find_run(run)
     owner = folder.owner()
     with open_snapshot(folder.database) as store:
-        facts: dict[str, Any] = _records(store.query(queries.RUN))[0]
+        facts: dict[str, Any] = records(store.query(queries.RUN))[0]
         parts = {
             "phases": store.query(queries.PHASES),
+            "given": store.query(queries.GIVEN),
             "running": store.query(queries.RUNNING),
             "best": store.query(queries.LEADERBOARD, [BEST_SHOWN]),
+            "ruled_out": store.query(queries.RULED_OUT, [BEST_SHOWN]),
         }
     if facts["status"] == "running" and owner is None:
         facts["status"] = "crashed"
@@ -47,7 +64,7 @@ def status(run: str, as_json: bool) -> None:
     if facts["status"] != "running":
         parts["running"] = QueryResult(parts["running"].columns, [])
     if as_json:
-        _print_json(facts | {name: _records(result) for name, result in parts.items()})
+        print_json(facts | {name: records(result) for name, result in parts.items()})
         return
     console = stdout_console()
     simulated = ", simulated" if facts["simulated"] else ""
@@ -57,9 +74,9 @@ def status(run: str, as_json: bool) -> None:
         markup=False,
     )
     for name, result in parts.items():
-        if result.rows:
-            narrow = [[record[column] for column in COLUMNS[name]] for record in _records(result)]
-            console.print(table(name, COLUMNS[name], narrow))
+        if rows := records(result):
+            columns = tuple(one for one in COLUMNS[name] if one not in SELDOM or any(row[one] for row in rows))
+            console.print(table(name.replace("_", " "), columns, [[row[column] for column in columns] for row in rows]))
 
 
 def sql(run: str, query: str, output: str) -> None:
@@ -69,7 +86,7 @@ def sql(run: str, query: str, output: str) -> None:
     if output == "json":
         if len(set(result.columns)) < len(result.columns):
             raise UserError(f"two columns have one name in {', '.join(result.columns)}; JSON needs names apart: use AS")
-        _print_json(_records(result))
+        print_json(records(result))
     elif output == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(result.columns)
@@ -101,7 +118,7 @@ def lineage(run: str, candidate: str | None, as_json: bool) -> None:
         }
         roots, shown = path[:1], {*path, *graph.descendants(candidate)}
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     console = stdout_console()
     console.print(f"lineage of run {run_id}{' (simulated)' if simulated else ''}", markup=False)
@@ -127,12 +144,21 @@ def _tree(graph: LineageGraph, root: str, shown: set[str] | None) -> Iterator[st
 
 def _line(graph: LineageGraph, candidate_id: str) -> str:
     row, edge = graph.candidate(candidate_id), graph.edge(candidate_id)
-    ap = f"AP {row['ap']:.3f}" if row["ap"] is not None else row["status"]
+    line = f"{candidate_id} {row['arch']} {_outcome(row)}"
     if edge is None:
-        return f"{candidate_id} {row['arch']} {ap}"
+        return line
     kept = f", kept {edge['tensors_copied']}, new {edge['tensors_new']}" if edge["tensors_copied"] is not None else ""
     residual = f", residual {edge['residual']:.2g}" if edge["residual"] is not None else ""
-    return f"{candidate_id} {row['arch']} {ap} by {' '.join(edge['morphisms'])}{kept}{residual}"
+    return f"{line} by {' '.join(edge['morphisms'])}{kept}{residual}"
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    ap = "" if row["ap"] is None else f"AP {row['ap']:.3f}"
+    if row["status"] == "given":
+        return f"given ({row['source']}{f', {ap} there' if ap else ''})"
+    if row["ruled_out"]:
+        return f"{ap or 'trained'} ruled out ({row['ruled_out']})"
+    return ap or row["status"]
 
 
 def _state(facts: dict[str, Any], path: str) -> str:
@@ -147,7 +173,8 @@ def _state(facts: dict[str, Any], path: str) -> str:
     return f"{facts['status']} ({facts['reason']}){best}"
 
 
-def _records(result: QueryResult) -> list[dict[str, Any]]:
+def records(result: QueryResult) -> list[dict[str, Any]]:
+    """Rows by column, as JSON can say them."""
     return [dict(zip(result.columns, map(_finite, row), strict=True)) for row in result.rows]
 
 
@@ -156,5 +183,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
+    """Print a value as JSON, what JSON has no word for as text."""
     typer.echo(json.dumps(value, default=str, indent=2))

@@ -102,11 +102,25 @@ def test_the_search_record_has_all_that_was_trained_and_nothing_else(store: Even
 
 def test_given_and_ruled_out_networks_are_told_apart_from_results(store: EventStore) -> None:
     store.append([run_started(), PhaseStarted(step="serial", phase="serial"), given_network("i-0001", ap=0.4)], NOON)
-    trained(store, "s-1", "i-0001", ap=0.25, refused={"duplicate": 2, "flops": 1})
+    again = {"morphisms": ("continue",), "refused": {"duplicate": 2, "flops": 1}}
+    trained(store, "s-1", "i-0001", ap=0.25, **again)
     trained(store, "s-2", "s-1", ap=0.5)
     store.append([CandidateRuledOut(candidate_id="s-2", limit="latency", measured=23.1, allowed=20)], NOON)
-    (phase,) = store.query(queries.PHASES).rows
-    assert phase == ("serial", "serial", "running", 2, 2, 1, 0, 3, 0.25, None)
+    trained(store, "s-3", "s-1", morphisms=("continue",), ap=0.3)
+    phases = store.query(queries.PHASES)
+    assert dict(zip(phases.columns, *phases.rows, strict=True)) == {
+        "step": "serial",
+        "phase": "serial",
+        "status": "running",
+        "candidates": 2,
+        "trained": 2,
+        "ruled_out": 1,
+        "abandoned": 0,
+        "controls": 1,
+        "refused": 3,
+        "best_ap": 0.3,
+        "reason": None,
+    }
     assert store.query(queries.GIVEN).rows == [("i-0001", "b_11-21_0-0", "resnet50.pth", 0.4, "serial")]
     assert store.query(queries.RULED_OUT, [5]).rows == [("s-2", "b_11-21_0-0", "serial", 0.5, "latency 23.1 > 20")]
 
@@ -127,7 +141,7 @@ def test_a_run_at_a_glance(store: EventStore) -> None:
         [reignition("i-1", "s-0"), assigned("j-2", "i-1", job_kind="reignite", device="cpu:1")], NOON + timedelta(1)
     )
     (phase,) = store.query(queries.PHASES).rows
-    assert phase == ("serial", "serial", "running", 2, 1, 0, 0, 0, 0.125, None)
+    assert phase == ("serial", "serial", "running", 2, 1, 0, 0, 0, 0, 0.125, None)
     running = store.query(queries.RUNNING)
     columns = ("device", "job_id", "candidate_id", "reignition_id", "epoch", "epochs", "loss")
     chosen = [tuple(dict(zip(running.columns, row, strict=True))[column] for column in columns) for row in running.rows]

@@ -281,8 +281,8 @@ def test_tensors_that_cannot_learn_are_warned_of_in_the_line_of_their_candidate(
 @pytest.mark.parametrize(
     ("limit", "measured", "allowed", "text"),
     [
-        ("latency", 23.14, 20, "latency 23.1 ms, more than 20 ms"),
-        ("memory", 9_663_676_416, 8e9, "memory 9.66G bytes, more than 8G bytes"),
+        ("latency", 23.14, 20, "latency 23.14 ms, more than 20 ms"),
+        ("memory", 9_663_676_416, 8e9, "memory 9.6637G bytes, more than 8G bytes"),
         ("flops", 4.31e9, 4.2e9, "flops 4.31G, more than 4.2G"),
     ],
 )
