@@ -78,8 +78,9 @@ def audit_plan(folder: RunFolder, count: int, step: str | None, epochs: int | No
     )
 
 
-def report(state: SearchState) -> dict[str, Any]:
+def report(folder: RunFolder) -> dict[str, Any]:
     """What an audit found: AP of each candidate in each way (the whole detector is the search's own), means, and tau."""
+    started, state = load(folder)
     assert state.config is not None
     audit = state.config.steps[state.config.pipeline[0]].audit
     assert audit is not None
@@ -87,6 +88,7 @@ def report(state: SearchState) -> dict[str, Any]:
     whole = [row for row in rows if all(row["ap"][way] is not None for way in WAYS)]
     return {
         "run": audit.run,
+        "simulated": started.simulated,
         "epochs": state.config.steps[state.config.pipeline[0]].trainer.epoch,
         "candidates": rows,
         "mean_ap": {way: _mean([row["ap"][way] for row in whole]) for way in WAYS},
@@ -101,11 +103,11 @@ def table_of(found: Mapping[str, Any]) -> Table:
     """The report as a table, best first in the search's order."""
     rows = sorted(found["candidates"], key=lambda row: -row["ap"]["detector"])
     lines = [[row["candidate"], row["arch"], *(row["ap"][way] for way in WAYS)] for row in rows]
-    tau = found["kendall_tau"]
-    lines.append(["mean", "", *(found["mean_ap"][way] for way in WAYS)])
-    lines.append(["tau", "", "", tau["backbone"], tau["nothing"]])
+    lines.append(["mean", "", *(_rounded(found["mean_ap"][way]) for way in WAYS)])
+    lines.append(["tau", "", None, *(_rounded(tau) for tau in found["kendall_tau"].values())])
     columns = ("candidate", "arch", *(f"AP, {name}" for name in WAYS.values()))
-    return table(f"audit of {found['run']} after {_epochs(found['epochs'])}", columns, lines)
+    simulated = " (simulated)" if found["simulated"] else ""
+    return table(f"audit of {found['run']}{simulated} after {_epochs(found['epochs'])}", columns, lines)
 
 
 def sentence(found: Mapping[str, Any]) -> str:
@@ -165,6 +167,10 @@ def _tau(search: list[float], again: list[float]) -> float | None:
         return None
     tau = float(kendalltau(search, again).statistic)
     return None if math.isnan(tau) else round(tau, 6)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def _number(value: float | None) -> str:

@@ -99,9 +99,7 @@ def reignite(run: Run) -> None:
 @app.command()
 def audit(
     run: Run,
-    candidates: Annotated[
-        int, typer.Option(min=2, metavar="N", help="How many, spread over the ranking.")
-    ] = 5,
+    candidates: Annotated[int, typer.Option(min=2, metavar="N", help="How many, spread over the ranking.")] = 5,
     step: Annotated[str | None, typer.Option(metavar="NAME", help="Of which search step (default: the first).")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Train for so many epochs instead of the search's.")] = None,
     run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The run folder to make.")] = None,

@@ -18,6 +18,7 @@ from orchestrator.config_file import load_config
 from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.errors import UserError
 from orchestrator.launch import Plan, Watchers, resume_run, start_run
+from orchestrator.notices import notices
 from orchestrator.preparation import check_data, check_template, make_data
 from orchestrator.run_folder import RunFolder, find_run, new_run
 from orchestrator.search.state import SearchState
@@ -34,10 +35,18 @@ def start(
 ) -> int:
     """Run a search; the exit code."""
     console = stdout_console()
-    config = load_config(config_path, overrides)
+    config = _load(config_path, overrides)
     folder = new_run(run_dir, config_path.stem)
     text, workdir = config_path.read_text(encoding="utf-8"), config_path.resolve().parent
     return run_new(console, folder, Plan(config, text, workdir, simulate), speed, tui)
+
+
+def _load(path: Path, overrides: list[str]) -> RunConfig:
+    """The configuration; what is given in it without an effect is told on standard error."""
+    config = load_config(path, overrides)
+    for notice in notices(config):
+        sys.stderr.write(f"note: {notice}\n")
+    return config
 
 
 def run_new(
@@ -73,7 +82,7 @@ def audit(
     if _is_audit(state):
         if not state.is_over:
             raise UserError(f"the audit {run} is not over; go on with spnas-orch resume {shlex.quote(run)}")
-        _print_audit(stdout_console(), state, as_json)
+        _print_audit(stdout_console(), folder, as_json)
         return 0
     plan = auditing.audit_plan(folder, count, step, epochs)
     console = Console(stderr=True, highlight=False, markup=False) if as_json else stdout_console()
@@ -85,8 +94,8 @@ def _is_audit(state: SearchState) -> bool:
     return state.config.steps[state.config.pipeline[0]].phase == "audit"
 
 
-def _print_audit(console: Console, state: SearchState, as_json: bool = False) -> None:
-    found = auditing.report(state)
+def _print_audit(console: Console, folder: RunFolder, as_json: bool = False) -> None:
+    found = auditing.report(folder)
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
@@ -97,7 +106,7 @@ def _print_audit(console: Console, state: SearchState, as_json: bool = False) ->
 def check(config_path: Path, overrides: list[str]) -> None:
     """Say what a configuration would do, or why it can't."""
     console = stdout_console()
-    config = load_config(config_path, overrides)
+    config = _load(config_path, overrides)
     workdir = config_path.resolve().parent
     console.print(f"template {workdir / config.template} (it is Python, and loading it runs it)")
     facts = check_template(config, workdir)
@@ -170,7 +179,7 @@ def _summarize(console: Console, folder: RunFolder, state: SearchState, as_json:
         console.print(f"the search failed: {reason}; the logs are in {shown / 'logs'}", soft_wrap=True, highlight=False)
         return 1
     if _is_audit(state):
-        _print_audit(console, state, as_json)
+        _print_audit(console, folder, as_json)
         return 0
     note = " (simulated)" if simulated else ""
     console.print(table(f"Pareto front{note}: AP after fast training against FLOPs", front.columns, front.rows))

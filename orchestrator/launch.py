@@ -35,6 +35,7 @@ from orchestrator.runtime import Listener, Runtime
 from orchestrator.search.evolve import evolve
 from orchestrator.search.limits import broken_by
 from orchestrator.search.state import SearchState
+from orchestrator.sources import given_networks
 from trainers.protocol import WorkerSetup
 
 SIMULATED_SLOTS = 2
@@ -102,7 +103,7 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
     signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
     try:
         with folder.held(), EventStore.create(folder.database) as store:
-            given: list[NetworkGiven] = []
+            given = given_networks(config, plan.workdir, folder.checkpoints, plan.simulate)
             _check_limits(plan, given)
             executor = _executor(folder, started, devices, EPOCH, speed)
             watchers = replace(watchers, listeners=(notice, *watchers.listeners))
