@@ -22,6 +22,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lineage.architecture import Genotype
 from trainers.blocks import BranchStage, build_stage, norm_layer
 
+PREFIX = "backbone."  # of a backbone's tensors in a checkpoint
+
 
 @MODELS.register_module()
 class SpNet(BaseModule):
@@ -135,3 +137,12 @@ def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
         re.sub(r"^layer(\d+)\.", rename, name): tensor for name, tensor in state.items() if not name.startswith("fc.")
     }
+
+
+def state_of(checkpoint: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint's backbone under SpNet's names, which follow ``backbone.`` there.
+
+    Reignitions of earlier versions wrote a backbone alone without that prefix: then the whole checkpoint is taken.
+    """
+    prefixed = {name.removeprefix(PREFIX): tensor for name, tensor in checkpoint.items() if name.startswith(PREFIX)}
+    return prefixed or dict(checkpoint)

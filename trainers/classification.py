@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 
 from lineage.events import EpochFinished, JobFinished
 from trainers import checkpoints
-from trainers.backbone import SpNet
+from trainers.backbone import PREFIX, SpNet, state_of
 from trainers.errors import CheckpointError, DataError, NonFiniteError
 from trainers.protocol import ClassificationJob
 from trainers.runner import Emit
@@ -34,7 +34,6 @@ from trainers.template import adapt
 MAX_SIDE = 224
 LABEL_SMOOTHING = 0.1
 WEIGHT_DECAY = 0.05
-PREFIX = "backbone."
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ class Classifier(nn.Module):
 
 
 def run(job: ClassificationJob, template: Config, folder: Path, device: torch.device, emit: Emit) -> JobFinished:
-    """Retrain the backbone in `job.network`'s checkpoint; the outcome's checkpoint holds its tensors as in SpNet.
+    """Retrain the backbone in `job.network`'s checkpoint, or train one from scratch; the outcome is a backbone alone.
 
     Args:
         template: the detectors', for norm layers and the normalisation of images.
@@ -60,7 +59,7 @@ def run(job: ClassificationJob, template: Config, folder: Path, device: torch.de
 
     Raises:
         DataError: the class folders are missing, empty, or differ between train and val.
-        CheckpointError: the network has no usable checkpoint.
+        CheckpointError: the network's checkpoint is missing, damaged, or another network's.
         NonFiniteError: the training diverged.
     """
     set_random_seed(job.seed)
@@ -68,20 +67,19 @@ def run(job: ClassificationJob, template: Config, folder: Path, device: torch.de
     train, val = _open(job.data, model_config.get("data_preprocessor") or {})
     classifier = Classifier(_backbone(job, model_config.backbone, folder), len(train.classes)).to(device)
     accuracy = _train(classifier, train, val, job, device, emit)
-    sha256 = checkpoints.save(folder, classifier.backbone.state_dict(), job.network, "backbone")
+    state = {PREFIX + name: tensor for name, tensor in classifier.backbone.state_dict().items()}
+    sha256 = checkpoints.save(folder, state, job.network, "backbone")
     return JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint=sha256, accuracy=accuracy)
 
 
 def _backbone(job: ClassificationJob, config: Config, folder: Path) -> nn.Module:
     network = job.network
-    if network.checkpoint is None:
-        raise CheckpointError(f"job {job.job_id}: {network.candidate_id} has no checkpoint to reignite")
-    state, _ = checkpoints.load(folder, network.checkpoint)
     backbone = SpNet(**{key: value for key, value in config.items() if key != "type"})
+    if network.checkpoint is None:
+        return backbone
+    state, _ = checkpoints.load(folder, network.checkpoint)
     try:
-        backbone.load_state_dict(
-            {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}
-        )
+        backbone.load_state_dict(state_of(state))
     except RuntimeError as error:
         raise CheckpointError(f"checkpoint {network.checkpoint} does not hold {network.code}: {error}") from error
     return backbone

@@ -8,7 +8,7 @@ This module must not know where jobs come from or where events go: it is given a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
@@ -19,20 +19,23 @@ from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner, set_random_seed
 from mmengine.utils import import_modules_from_strings
-from torch import nn
+from torch import Tensor, nn
 
 from lineage.architecture import Genotype
 from lineage.events import JobFinished, WeightsInherited
 from lineage.morphism import Blueprint
-from trainers import backbone, checkpoints, measure, mmcv_ops, neck  # noqa: F401 (backbone and neck register)
+from trainers import backbone, checkpoints, measure, mmcv_ops, neck, probe  # noqa: F401 (neck registers)
 from trainers.data.detection import DetectionData
-from trainers.errors import TemplateError, TrainerError
+from trainers.errors import PromiseError, TemplateError, TrainerError
 from trainers.inheritance import inherit
 from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
 from trainers.runner import Emit, Progress, quiet_mmengine, train
 from trainers.template import adapt, describe
 
 PROBE_IMAGES = 4
+# Of a feature level's largest value. What preserves the function adds exact zeros, so on a CPU nothing differs; a GPU may
+# choose another algorithm, and float32's rounding grows to 1e-6 in 60 blocks. A gate left ajar departs by 1e-3 or more.
+TOLERANCE = 1e-4
 PROBE_CODE = "b_1-1-1-1_0-0-0-0"
 
 T = TypeVar("T")
@@ -65,13 +68,15 @@ class DetectionTrainer:
 
         Raises:
             NonFiniteError: the training diverged.
+            CheckpointError: the weights to begin with are missing, damaged, or another network's.
+            PromiseError: the job says that the parent's function is preserved, and it is not.
             TrainerError: see its subclasses; errors of torch and mmdet pass through.
         """
         set_random_seed(job.seed)
         config = adapt(self.template, job.network, job.epochs)
         detector = self._build(config)
         if job.parent is not None:
-            emit(self._inherit(detector, job, job.parent))
+            self._inherit(detector, job, job.parent, emit)
         progress = Progress(job, emit)
         runner = train(detector, config, self.data, job, progress)
         sha256 = checkpoints.save(self._setup.checkpoints, detector.state_dict(), job.network, "detector")
@@ -119,17 +124,17 @@ class DetectionTrainer:
         detector.init_weights()
         return detector.to(self._device)
 
-    def _inherit(self, detector: nn.Module, job: DetectionJob, parent: NetworkRef) -> WeightsInherited:
-        folder = self._setup.checkpoints
-        if parent.checkpoint is None:
+    def _inherit(self, detector: nn.Module, job: DetectionJob, parent: NetworkRef, emit: Emit) -> None:
+        """Take over the parent's weights, measure what came of it, and tell both."""
+        state, lit = self._weights(parent.checkpoint), backbone.state_of(self._weights(job.backbone_checkpoint))
+        if not state and not lit:
             raise TrainerError(f"job {job.job_id}: its parent {parent.candidate_id} has no checkpoint to inherit from")
-        state, _ = checkpoints.load(folder, parent.checkpoint)
-        backbone_state = checkpoints.load(folder, job.backbone_checkpoint)[0] if job.backbone_checkpoint else None
-        taken = inherit(detector, _blueprint(job.network), state, _blueprint(parent), backbone_state)
-        before = self._build(adapt(self.template, parent, job.epochs))
-        before.load_state_dict(state)
+        backbone_only = job.inherit == "backbone"
+        taken = inherit(detector, _blueprint(job.network), state, _blueprint(parent), lit or None, backbone_only)
         images = detector.data_preprocessor(self.data.probe(PROBE_IMAGES), False)["inputs"]
-        residual = measure.residual(detector, before, images)
+        before = self._rebuilt(parent, state or {backbone.PREFIX + name: tensor for name, tensor in lit.items()})
+        batch_size = max(2, self.template.train_dataloader.get("batch_size", 1))  # what training takes
+        residual = _residual(detector, before, images, backbone_only)
         event = WeightsInherited(
             job_id=job.job_id,
             attempt=job.attempt,
@@ -140,12 +145,32 @@ class DetectionTrainer:
             tensors_new=len(taken.new),
             tensors_dropped=len(taken.dropped),
             residual=residual.largest if residual else None,
+            dead_tensors=probe.dead_tensors(detector, taken.new, images[:batch_size]),
         )
+        emit(event)
         log.info(
             f"inherited from {parent.candidate_id}: {len(taken.copied)} tensors copied, {len(taken.adapted)} adapted, "
             f"{len(taken.new)} new, {len(taken.dropped)} dropped; residual {event.residual}"
         )
-        return event
+        if event.dead_tensors:
+            log.warning(f"no gradient reaches {len(event.dead_tensors)} new tensors: {', '.join(event.dead_tensors)}")
+        if job.preserves and residual and residual.relative > TOLERANCE:
+            raise _broken_promise(job.network, parent, residual)
+
+    def _weights(self, sha256: str | None) -> dict[str, Tensor]:
+        return checkpoints.load(self._setup.checkpoints, sha256)[0] if sha256 else {}
+
+    def _rebuilt(self, network: NetworkRef, state: Mapping[str, Tensor]) -> nn.ModuleDict:
+        """Backbone and neck that `state` was saved from, as far as this template has the like."""
+        model, rebuilt = adapt(self.template, network, epochs=1).model, nn.ModuleDict()
+        for part, config in (("backbone", model.backbone), ("neck", model.neck)):
+            module, prefix = MODELS.build(config), f"{part}."
+            theirs = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+            if _shapes(theirs) != _shapes(module.state_dict()):
+                break
+            module.load_state_dict(theirs)
+            rebuilt[part] = module
+        return rebuilt.to(self._device)
 
     def _peak_memory_bytes(self, runner: Runner, seed: int) -> int:
         """Memory of one more training step; the weights are saved by now."""
@@ -154,6 +179,27 @@ class DetectionTrainer:
         return measure.peak_memory_bytes(
             lambda: detector.train_step(batch, wrapper), detector, wrapper.optimizer, self._device
         )
+
+
+def _residual(child: nn.Module, parent: nn.ModuleDict, images: Tensor, backbone_only: bool) -> measure.Residual | None:
+    """Of stages and pyramid levels, or of the stages alone where the neck is not inherited."""
+    if "backbone" not in parent:
+        return None
+    if "neck" in parent and not backbone_only:
+        return measure.residual(child, parent, images)
+    return measure.residual(child.backbone, parent.backbone, images)
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
+
+
+def _broken_promise(child: NetworkRef, parent: NetworkRef, residual: measure.Residual) -> PromiseError:
+    return PromiseError(
+        f"{child.candidate_id} ({child.code}) has to compute what its parent {parent.candidate_id} ({parent.code}) does, "
+        f"but its features differ by up to {residual.largest:.3g}, {residual.relative:.2g} of their scale (tolerance "
+        f"{TOLERANCE:g}): a morphism that keeps the function did not. Please report it with this job's log"
+    )
 
 
 def _blueprint(network: NetworkRef) -> Blueprint:

@@ -3,9 +3,11 @@
 TrainerError
 ├── DataError         the user's data: a missing image, a broken annotation file
 ├── TemplateError     the user's detector template
+├── WeightsError      the user's file of weights
 ├── NonFiniteError    one trial: a loss or weight that is no longer a number
 ├── OperatorMissing   the installation: a compiled mmcv operator that has no stand-in here
-└── CheckpointError   the run folder: a checkpoint that is missing, damaged, or of another network
+├── CheckpointError   the run folder: a checkpoint that is missing, damaged, or of another network
+└── PromiseError      us: a child that has to compute what its parent does, and does not
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ class TemplateError(TrainerError):
     """The detector template can't be used as it is; the user has to mend it."""
 
 
+class WeightsError(TrainerError):
+    """A file of weights can't be read, or is of another network; the user has to name the right file or code."""
+
+
 class NonFiniteError(TrainerError):
     """A training diverged: its loss or a weight is infinite or not a number."""
 
@@ -33,3 +39,7 @@ class OperatorMissing(TrainerError, NotImplementedError):
 
 class CheckpointError(TrainerError):
     """A checkpoint is missing, damaged, or does not hold the network it should."""
+
+
+class PromiseError(TrainerError):
+    """Morphisms that preserve the function changed it at birth: a fault of this program."""

@@ -11,8 +11,9 @@ the new part is alive: it can learn from the second step on at the latest.
 | branch | copy of the parent's main path, behind a fusing norm with zero gamma |
 | stage | a pyramid lateral of zeros, and a copy of the last level's output convolution |
 
-A gate is shut only where it lets into something inherited: two shut gates in a row would hold up learning, so inside a
-stage or branch that is itself new a gate stands `AJAR`. SP-NAS (CVPR 2020), sections 3.2 and 3.3.
+A gate is shut only where it lets into something that the parent's function runs through: two shut gates in a row would
+hold up learning, so inside a stage or branch that is itself new, or behind a new fusing norm, a gate stands `AJAR`.
+SP-NAS (CVPR 2020), sections 3.2 and 3.3.
 This module must not know how the parent was trained or where its tensors were read from.
 """
 
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from lineage.morphism import Blueprint, correspondence
+from trainers.backbone import PREFIX
 from trainers.errors import CheckpointError, TrainerError
 
 AJAR = 0.1
@@ -47,16 +49,19 @@ def inherit(
     parent_state: Mapping[str, Tensor],
     parent_blueprint: Blueprint,
     backbone_state: Mapping[str, Tensor] | None = None,
+    backbone_only: bool = False,
 ) -> Inheritance:
     """Load the parent's tensors into a freshly initialised child, in place.
 
     Args:
         child: a detector with an SpNet as ``backbone`` and an SpFPN as ``neck``, its ``init_weights`` already called.
         child_blueprint: that of the child's backbone.
-        parent_state: tensors of the whole parent detector, by name.
+        parent_state: tensors of the parent detector, by name. It may have another neck or other heads than the child,
+            or none: what does not fit stays as the child was initialised.
         parent_blueprint: that of the parent's backbone.
         backbone_state: tensors of a backbone of the parent's blueprint, named as in SpNet, to use in place of the
             parent's own (the outcome of a reignition).
+        backbone_only: leave neck and heads as the child was initialised.
 
     Raises:
         TrainerError: the blueprint is not the child's.
@@ -68,14 +73,15 @@ def inherit(
             f"{child_blueprint.genotype}; build the child from its blueprint"
         )
     if backbone_state is not None:
-        rest = {name: tensor for name, tensor in parent_state.items() if not name.startswith("backbone.")}
-        parent_state = rest | {f"backbone.{name}": tensor for name, tensor in backbone_state.items()}
+        rest = {name: tensor for name, tensor in parent_state.items() if not name.startswith(PREFIX)}
+        parent_state = rest | {PREFIX + name: tensor for name, tensor in backbone_state.items()}
     kinship = _Kinship(child_blueprint, parent_blueprint)
     ledger = _Ledger(child.state_dict(), parent_state)
-    _copy(ledger, kinship)
+    _copy(ledger, kinship, backbone_only)
     _start_blocks(child, ledger, kinship)
     _start_branches(child, ledger, kinship)
-    _start_neck(child.neck, ledger, len(parent_blueprint.genotype.stages))
+    if any(name.startswith("neck.") for name in ledger.copied):
+        _start_neck(child.neck, ledger, len(parent_blueprint.genotype.stages))
     return ledger.account()
 
 
@@ -91,12 +97,8 @@ class _Kinship:
         counts = self.parent.genotype.parallel
         return stage < len(counts) and counts[stage] >= path
 
-    def gate(self, path: int, stage: int) -> float:
-        """Gamma of a new gate that lets something into this place."""
-        return 0.0 if self.inherited(path, stage) else AJAR
-
-    def blocks(self) -> Iterator[tuple[str, str | None, float]]:
-        """Every block of the child: its name, the parent's name for it if it has one, gamma of its gate if not."""
+    def blocks(self) -> Iterator[tuple[int, int, str, str | None]]:
+        """Every block of the child: its path and stage, its name, and the parent's name for it if it has one."""
         origins = correspondence(self.parent, self.child)
         main = tuple((0, stage) for stage in range(len(self.child.genotype.stages)))
         for path, stage in (*main, *self.branch_stages()):
@@ -105,7 +107,7 @@ class _Kinship:
                 source = None
                 if origin is not None:
                     source = _block_name(path if self.inherited(path, origin[0]) else 0, *origin)
-                yield _block_name(path, stage, index), source, self.gate(path, stage)
+                yield path, stage, _block_name(path, stage, index), source
 
     def branch_stages(self) -> Iterator[tuple[int, int]]:
         """(path, stage) of every branch stage of the child."""
@@ -147,10 +149,12 @@ class _Ledger:
         )
 
 
-def _copy(ledger: _Ledger, kinship: _Kinship) -> None:
+def _copy(ledger: _Ledger, kinship: _Kinship, backbone_only: bool) -> None:
     """Copy every tensor that has a source of equal shape; a fusing layer as a whole or not at all."""
-    sources: dict[str, str | None] = {name: name for name in ledger.child}
-    for block, source, _ in kinship.blocks():
+    sources: dict[str, str | None] = {
+        name: name for name in ledger.child if name.startswith(PREFIX) or not backbone_only
+    }
+    for _, _, block, source in kinship.blocks():
         for name in ledger.under(block):
             sources[name] = None if source is None else source + name.removeprefix(block)
     for path, stage in kinship.branch_stages():
@@ -161,7 +165,7 @@ def _copy(ledger: _Ledger, kinship: _Kinship) -> None:
     missing = [
         source
         for name, source in sources.items()
-        if name.startswith("backbone.") and source is not None and source not in ledger.parent and not _optional(source)
+        if name.startswith(PREFIX) and source is not None and source not in ledger.parent and not _optional(source)
     ]
     if missing:
         raise CheckpointError(
@@ -179,12 +183,20 @@ def _optional(name: str) -> bool:
     return ".downsample." in name or name.endswith(".mix")
 
 
+def _gate(ledger: _Ledger, kinship: _Kinship, path: int, stage: int) -> float:
+    """Gamma of a new gate that lets something into this place: zero where the parent's function runs through it."""
+    runs = kinship.inherited(path, stage) and all(
+        f"{_branch_name(above, stage)}.fuse.norm.weight" in ledger.copied for above in range(1, path + 1)
+    )
+    return 0.0 if runs else AJAR
+
+
 def _start_blocks(child: nn.Module, ledger: _Ledger, kinship: _Kinship) -> None:
     """Let new blocks start as their shortcut, and new shortcuts as identities."""
-    for name, source, gate in kinship.blocks():
+    for path, stage, name, source in kinship.blocks():
         block = child.get_submodule(name)
         if source is None:
-            block.last_norm.weight.fill_(gate)
+            block.last_norm.weight.fill_(_gate(ledger, kinship, path, stage))
         if block.downsample is not None and f"{name}.downsample.0.weight" not in ledger.copied:
             projection = block.downsample[0]
             if projection.in_channels == projection.out_channels:
@@ -197,7 +209,7 @@ def _start_branches(child: nn.Module, ledger: _Ledger, kinship: _Kinship) -> Non
         name = _branch_name(path, stage)
         branch = child.get_submodule(name)
         if f"{name}.fuse.norm.weight" not in ledger.copied:
-            branch.fuse["norm"].weight.fill_(kinship.gate(path - 1, stage))
+            branch.fuse["norm"].weight.fill_(_gate(ledger, kinship, path - 1, stage))
         if branch.mix is not None and f"{name}.mix" not in ledger.copied and kinship.inherited(path, stage):
             branch.mix.zero_()
 

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn, TextIO
 from pydantic import ValidationError
 
 from lineage.events import Event, Fault, JobFailed, WorkerStarted, to_json
-from trainers.errors import CheckpointError, DataError, NonFiniteError, TemplateError, TrainerError
+from trainers.errors import CheckpointError, DataError, NonFiniteError, PromiseError, TemplateError, TrainerError
 from trainers.protocol import JOB, DetectionJob, Job, WorkerSetup
 from trainers.template import load_template
 
@@ -139,6 +139,8 @@ def fault(error: Exception) -> Fault:
         return "non_finite"
     if isinstance(error, CheckpointError):
         return "checkpoint"
+    if isinstance(error, PromiseError):
+        return "broken_promise"
     if isinstance(error, DataError | TemplateError | FileNotFoundError) or text.startswith("failed to load image"):
         return "data"
     return "bug"

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from lineage.architecture import Genotype
 from lineage.events import Event, JobFailed, JobFinished, WeightsInherited, WorkerStarted, from_json
 from lineage.morphism import Blueprint, Expand, apply
-from trainers.errors import CheckpointError, DataError, NonFiniteError, TemplateError
+from trainers.errors import CheckpointError, DataError, NonFiniteError, PromiseError, TemplateError
 from trainers.protocol import ClassificationJob, DetectionJob, NetworkRef, WorkerSetup
 from trainers.worker import fault
 
@@ -222,6 +222,7 @@ def alive(pid: int) -> bool:
         (FileNotFoundError("00001.png"), "data"),
         (AssertionError("failed to load image: 00001.png"), "data"),
         (CheckpointError("damaged"), "checkpoint"),
+        (PromiseError("features differ"), "broken_promise"),
         (KeyError("x"), "bug"),
     ],
 )
