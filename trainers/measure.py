@@ -90,15 +90,20 @@ def latency_ms(
     not timed: how many boxes they meet depends on the weights, which are barely trained in a search, not on the network.
     """
     image = torch.zeros(1, 3, *image_size, device=device)
-    times = []
     with evaluating(model):
-        for _ in range(passes + 1):
-            _synchronise(device)
-            start = time.perf_counter()
-            _predict(model, image, whole)
-            _synchronise(device)
-            times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[1:])
+        return median_ms(lambda: _predict(model, image, whole), device, passes)
+
+
+def median_ms(run: Callable[[], object], device: torch.device, times: int) -> float:
+    """Median duration of `run` on a device, in milliseconds, over so many times after one to warm up."""
+    durations = []
+    for _ in range(times + 1):
+        _synchronise(device)
+        start = time.perf_counter()
+        run()
+        _synchronise(device)
+        durations.append(1000 * (time.perf_counter() - start))
+    return statistics.median(durations[1:])
 
 
 def peak_memory_bytes(

@@ -191,6 +191,18 @@ def predict_levels(detector: nn.Module, image: torch.Tensor) -> None:
     detector.rpn_head(detector.extract_feat(image))
 
 
+def test_latency_is_of_all_heads_on_regions_that_do_not_depend_on_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector, seen = built(template("mask-rcnn_r50_fpn"), "b_1-1-1_0-0-0", 8), []
+    for head in (detector.roi_head.bbox_head, detector.roi_head.mask_head):
+        head.register_forward_hook(lambda _module, arguments, _output: seen.append(len(arguments[0])))
+    detector.rpn_head.rpn_cls.bias.data.fill_(float("nan"))  # no proposal could be drawn from these scores
+    monkeypatch.setattr(measure, "median_ms", lambda run, device, times: run() or 5.0)
+    assert measure.latency_ms(detector, (64, 64), torch.device("cpu"), whole=True) == 5.0
+    assert seen == [PROPOSALS, DETECTIONS]
+    assert measure.latency_ms(detector, (64, 64), torch.device("cpu")) == 5.0
+    assert seen == [PROPOSALS, DETECTIONS]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
