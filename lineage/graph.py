@@ -14,6 +14,7 @@ import networkx as nx
 from lineage.architecture import Genotype
 from lineage.errors import UnknownCandidate
 from lineage.events import CandidateProposed, NetworkGiven
+from lineage.measurements import finite
 from lineage.morphism import Blueprint, correspondence
 from lineage.store import EventStore
 
@@ -43,7 +44,7 @@ class LineageGraph:
             for recorded in store.read(kinds=["CandidateProposed", "NetworkGiven"])
             if isinstance(event := recorded.event, CandidateProposed | NetworkGiven)
         }
-        return cls(_rows(store, _CANDIDATES), _rows(store, _EDGES), blueprints)
+        return cls(rows_of(store, _CANDIDATES), rows_of(store, _EDGES), blueprints)
 
     @property
     def candidates(self) -> list[dict[str, Any]]:
@@ -123,10 +124,13 @@ def _side_by_side(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[list[
     return [list(pair) for pair in zip(*padded, strict=True)]
 
 
-def _rows(store: EventStore, sql: str) -> list[dict[str, Any]]:
-    result = store.query(sql)
+def rows_of(store: EventStore, sql: str, *parameters: object) -> list[dict[str, Any]]:
+    """Rows of a query by column, in values JSON can say; times are UTC."""
+    result = store.query(sql, parameters)
     return [dict(zip(result.columns, map(_jsonable, row), strict=True)) for row in result.rows]
 
 
 def _jsonable(value: Any) -> Any:
+    if isinstance(value, float):
+        return finite(value)
     return f"{value.isoformat()}Z" if isinstance(value, datetime) else value

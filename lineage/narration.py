@@ -148,10 +148,10 @@ def first_line(message: str) -> str:
     return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
 
 
-def some_of(names: Sequence[str]) -> str:
+def some_of(names: Sequence[str], shown: int = NAMES_SHOWN) -> str:
     """The first few of many names."""
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def _run_line(story: Story, event: RunStarted | RunResumed | RunStopped | RunFinished) -> str:

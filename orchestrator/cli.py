@@ -153,6 +153,18 @@ def lineage(
 
 
 @app.command()
+def why(
+    run: Run,
+    subject: Annotated[str, typer.Argument(metavar="ID", help="A candidate (s-0007) or a reignition (r-0001).")],
+    as_json: AsJson = False,
+) -> None:
+    """Say why a candidate or reignition came to be, how it fared, and what came from it."""
+    from orchestrator.why import why as explain
+
+    explain(run, subject, as_json)
+
+
+@app.command()
 def watch(run: Run) -> None:
     """Open the terminal UI on a run."""
     from orchestrator.run_folder import find_run

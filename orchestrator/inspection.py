@@ -144,7 +144,7 @@ def _tree(graph: LineageGraph, root: str, shown: set[str] | None) -> Iterator[st
 
 def _line(graph: LineageGraph, candidate_id: str) -> str:
     row, edge = graph.candidate(candidate_id), graph.edge(candidate_id)
-    line = f"{candidate_id} {row['arch']} {_outcome(row)}"
+    line = f"{candidate_id} {row['arch']} {outcome(row)}"
     if edge is None:
         return line
     kept = f", kept {edge['tensors_copied']}, new {edge['tensors_new']}" if edge["tensors_copied"] is not None else ""
@@ -152,7 +152,8 @@ def _line(graph: LineageGraph, candidate_id: str) -> str:
     return f"{line} by {' '.join(edge['morphisms'])}{kept}{residual}"
 
 
-def _outcome(row: dict[str, Any]) -> str:
+def outcome(row: dict[str, Any]) -> str:
+    """What came of a candidate: its AP, or why it has none."""
     ap = "" if row["ap"] is None else f"AP {row['ap']:.3f}"
     if row["status"] == "given":
         return f"given ({row['source']}{f', {ap} there' if ap else ''})"

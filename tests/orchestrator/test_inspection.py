@@ -1,0 +1,70 @@
+"""What `status` and `lineage` say of given, ruled-out and repeatedly trained networks, and of runs of an old release."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from histories import NOON, given_network, proposed, run_started, trainings
+
+from lineage import events as ev
+from lineage.store import EventStore
+from orchestrator.inspection import lineage, status
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> str:
+    """A run from given weights: one candidate ruled out, one control, one that is not trained yet."""
+    with EventStore.create(tmp_path / "lineage.duckdb") as store:
+        store.append(
+            [
+                run_started(run_id="digits"),
+                ev.PhaseStarted(step="serial", phase="serial"),
+                given_network("i-0001", ap=0.4),
+                *trainings("s-1", "i-0001", aps=(0.25, 0.26), morphisms=("continue",)),
+                *trainings("s-2", "s-1", ap=0.3, morphisms=("continue",)),
+                *trainings("s-3", "s-1", ap=0.5, refused={"duplicate": 4}),
+                ev.CandidateRuledOut(candidate_id="s-3", limit="latency", measured=23.1, allowed=20),
+                proposed("s-4", "s-1"),
+            ],
+            NOON,
+        )
+    return str(tmp_path)
+
+
+def test_the_lineage_begins_with_what_was_given(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lineage(run, None, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "lineage of run digits (simulated)",
+        "i-0001 b_11-21_0-0 given (resnet50.pth, AP 0.400 there)",
+        "└─ s-1 b_11-21_0-0 AP 0.255 by continue",
+        "   ├─ s-2 b_11-21_0-0 AP 0.300 by continue",
+        "   ├─ s-3 b_11-21_0-0 AP 0.500 ruled out (latency 23.1 > 20) by expand(0@1 +1)",
+        "   └─ s-4 b_11-21_0-0 proposed by expand(0@1 +1)",
+    ]
+
+
+def test_the_status_tells_given_and_ruled_out_networks_from_results(
+    run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status(run, as_json=True)
+    facts: dict[str, Any] = json.loads(capsys.readouterr().out)
+    (phase,) = facts["phases"]
+    counts = ("candidates", "trained", "ruled_out", "controls", "refused", "best_ap")
+    assert [phase[count] for count in counts] == [3, 2, 1, 1, 4, 0.3]
+    assert [(one["candidate_id"], one["source"]) for one in facts["given"]] == [("i-0001", "resnet50.pth")]
+    assert [one["candidate_id"] for one in facts["best"]] == ["s-2", "s-1"]
+    assert [(one["candidate_id"], one["ruled_out"]) for one in facts["ruled_out"]] == [("s-3", "latency 23.1 > 20")]
+    status(run, as_json=False)
+    shown = capsys.readouterr().out
+    assert "resnet50.pth" in shown
+    assert "controls" in shown
+    assert "abandoned" not in shown  # nothing was
+
+
+def test_counts_of_what_never_happened_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with EventStore.create(tmp_path / "lineage.duckdb") as store:
+        store.append([run_started(), ev.PhaseStarted(step="serial", phase="serial"), *trainings("s-1", ap=0.2)], NOON)
+    status(str(tmp_path), as_json=False)
+    shown = capsys.readouterr().out
+    assert not [word for word in ("ruled", "abandoned", "controls", "refused", "given") if word in shown]
