@@ -5,17 +5,48 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from orchestrator.config import RunConfig
+from orchestrator.devices import environment
 from orchestrator.errors import ConfigError, UserError
 
 TEMPLATE_TIMEOUT_S = 120
 
 
-def check_template(config: RunConfig, workdir: Path) -> dict[str, Any]:
-    """What the template says of itself, for example its number of classes.
+class TemplateFacts(TypedDict):
+    """What a template says of itself. `heads` are the fields of `lineage.cost.Heads`; None: not known, for a reason."""
+
+    detector: str
+    classes: int
+    neck_channels: int
+    epochs: int
+    heads: Any
+    heads_unknown: str | None
+    train_images: NotRequired[int | None]
+    val_images: NotRequired[int | None]
+
+
+class NetworkTimes(TypedDict, total=False):
+    """Milliseconds an image, or why there are none."""
+
+    forward_ms: float
+    training_ms: float
+    error: str
+
+
+class KindTimes(TypedDict):
+    """Times of networks, in the order they were asked for, on all devices of one kind."""
+
+    kind: str
+    devices: list[str]
+    networks: list[NetworkTimes]
+
+
+def check_template(config: RunConfig, workdir: Path, images: bool = False) -> TemplateFacts:
+    """What the template says of itself; with `images`, how many its data sets hold (None: that can't be told).
 
     Raises:
         ConfigError: the template can't be used; the message says why.
@@ -23,25 +54,54 @@ def check_template(config: RunConfig, workdir: Path) -> dict[str, Any]:
     path = workdir / config.template
     if not path.is_file():
         raise ConfigError(f"template {path} does not exist: trainer.config_template_file is relative to {workdir}")
-    command = [sys.executable, "-P", "-m", "trainers.template", str(path)]
+    arguments = ["trainers.template", *(["--images"] if images else []), str(path)]
+    # data sets may have a million images, and are read for those who want to know
+    facts: TemplateFacts = _answer(path, arguments, workdir, timeout_s=None if images else TEMPLATE_TIMEOUT_S)
+    return facts
+
+
+def time_networks(
+    config: RunConfig, workdir: Path, networks: Sequence[Mapping[str, Any]], devices: Sequence[str]
+) -> list[KindTimes]:
+    """Times of networks (code, base_width, image_size), measured once on every kind of device.
+
+    Raises:
+        ConfigError: the template can't be used, or ended the process that used it.
+    """
+    path = workdir / config.template
+    request = json.dumps({"template": str(path), "networks": networks, "devices": devices})
+    kinds: list[KindTimes] = _answer(path, ["trainers.timing"], workdir, request, environment(devices[0]))["kinds"]
+    return kinds
+
+
+def _answer(
+    template: Path,
+    arguments: Sequence[str],
+    workdir: Path,
+    request: str = "",
+    environ: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> Any:
+    """The one JSON object that a module of the trainers prints when it is asked about a template."""
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-P", "-m", *arguments],
             cwd=workdir,
-            stdin=subprocess.DEVNULL,
+            input=request,
+            env=environ,
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=TEMPLATE_TIMEOUT_S,
+            timeout=timeout_s,
         )
     except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"template {path} did not load within {TEMPLATE_TIMEOUT_S} s") from error
+        raise ConfigError(f"template {template} did not load within {TEMPLATE_TIMEOUT_S} s") from error
     try:
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError) as error:
         last = done.stderr.strip().splitlines()[-1:]
         raise ConfigError(
-            f"template {path} ended the process that loaded it (exit code {done.returncode}): {' '.join(last)}"
+            f"template {template} ended the process that loaded it (exit code {done.returncode}): {' '.join(last)}"
         ) from error
     if not answer.get("ok"):
         raise ConfigError(str(answer.get("error")))
