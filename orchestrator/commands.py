@@ -58,7 +58,8 @@ def run_new(
             facts = check_template(plan.config, plan.workdir)
             make_data(plan.config, plan.workdir)
             check_data(plan.config, plan.workdir)
-        plan = replace(plan, heads=Heads(**facts["heads"]) if facts.get("heads") else None)
+        heads = Heads(**facts["heads"]) if facts["heads"] else None
+        plan = replace(plan, config=plan.config.fitted(facts["neck_channels"]), heads=heads)
     with _Watching(console, folder, tui) as watching:
         state = start_run(folder, plan, watching.watchers, speed)
     return _summarize(console, folder, state, as_json)
@@ -110,7 +111,9 @@ def check(config_path: Path, overrides: list[str]) -> None:
     workdir = config_path.resolve().parent
     console.print(f"template {workdir / config.template} (it is Python, and loading it runs it)")
     facts = check_template(config, workdir)
-    console.print(f"  loads: {facts.get('classes', '?')} classes")
+    config.fitted(facts["neck_channels"])
+    counted = "" if facts["heads"] else f"; costs are of backbone and neck alone: {facts['heads_unknown']}"
+    console.print(f"  loads: {facts['detector']}, {facts['classes']} classes{counted}", soft_wrap=True, markup=False)
     if config.general.make_data is None:
         check_data(config, workdir)
     for name in config.pipeline:

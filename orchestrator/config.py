@@ -14,6 +14,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from lineage.architecture import Genotype
+from orchestrator.errors import ConfigError
 from orchestrator.general import General, Ignored, Section
 from orchestrator.sections import Reignite, Step, too_wide
 
@@ -101,6 +102,24 @@ class RunConfig(Section):
                 f"{name}: search_space.weights {space.weights} are of one network: give search_space.start its code, "
                 "r_111-2111-211111-211_0-0-0-0 for a ResNet-50"
             )
+
+    def fitted(self, neck_channels: int) -> RunConfig:
+        """This configuration with the neck of the template for all that is predicted.
+
+        Raises:
+            ConfigError: a step says that the neck has another width.
+        """
+        steps = dict(self.steps)
+        for name in self.pipeline:
+            space = steps[name].search_space
+            if "neck_channels" in space.model_fields_set and space.neck_channels != neck_channels:
+                raise ConfigError(
+                    f"{name}.search_space.neck_channels is {space.neck_channels}, but the template's neck has "
+                    f"{neck_channels}: leave the key out, or make them agree"
+                )
+            space = space.model_copy(update={"neck_channels": neck_channels})
+            steps[name] = steps[name].model_copy(update={"search_space": space})
+        return self.model_copy(update={"steps": steps})
 
     def named_source(self, name: str) -> str | None:
         """The record or run that step `name` starts from, as the user named it."""

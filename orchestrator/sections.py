@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from lineage.architecture import Genotype
-from lineage.cost import cost
+from lineage.cost import backbone_cost
 from lineage.events import Phase
 from orchestrator.general import Ignored, Section
 from orchestrator.quantities import count, memory_bytes, milliseconds
@@ -183,12 +183,12 @@ class SearchSpace(Section):
 
     def refusal(self, first: Genotype, base_width: int) -> str | None:
         """Why a search in this space can't start from a network, as far as that is known without its template."""
-        predicted = cost(first, base_width, self.image_size, self.neck_channels)
+        predicted = backbone_cost(first, base_width, self.image_size)
         for found, limit, what, name in (
             (first.depth, self.max_blocks, "blocks", "max_blocks"),
             (max(first.parallel), self.max_branches, "branches beside a stage", "max_branches"),
-            (predicted.flops, self.limits.flops, "flops in backbone and neck", "limits.flops"),
-            (predicted.params, self.limits.params, "params in backbone and neck", "limits.params"),
+            (predicted.flops, self.limits.flops, "flops in its backbone", "limits.flops"),
+            (predicted.params, self.limits.params, "params in its backbone", "limits.params"),
         ):
             if limit is not None and found > limit:
                 return (

@@ -267,3 +267,11 @@ def test_every_configuration_that_can_be_used_survives_the_event_log(raw: dict[s
     read_again = from_json(to_json(started))
     assert isinstance(read_again, RunStarted)
     assert RunConfig.model_validate(read_again.config) == config
+
+
+def test_a_search_takes_the_neck_of_its_template_unless_the_configuration_says_another():
+    config = parsed(serial({}))
+    assert config.fitted(32).steps["a"].search_space.neck_channels == 32
+    with pytest.raises(ConfigError, match=r"a\.search_space\.neck_channels is 64, but the template's neck has 32"):
+        parsed(serial({"neck_channels": 64})).fitted(32)
+    assert parsed(serial({"neck_channels": 32})).fitted(32).steps["a"].search_space.neck_channels == 32
