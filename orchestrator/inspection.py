@@ -145,6 +145,8 @@ def _tree(graph: LineageGraph, root: str, shown: set[str] | None) -> Iterator[st
 def _line(graph: LineageGraph, candidate_id: str) -> str:
     row, edge = graph.candidate(candidate_id), graph.edge(candidate_id)
     line = f"{candidate_id} {row['arch']} {outcome(row)}"
+    if row["audited_id"]:
+        line += f", audits {row['audited_id']} {'with the backbone alone' if row['parent_id'] else 'from scratch'}"
     if edge is None:
         return line
     kept = f", kept {edge['tensors_copied']}, new {edge['tensors_new']}" if edge["tensors_copied"] is not None else ""

@@ -66,14 +66,18 @@ def _reason(facts: Facts) -> Iterator[str]:
     row, edge = facts["candidate"], facts["inheritance"]
     if row["audited_id"]:
         audited = facts["audited"]
-        yield f"to audit {row['audited_id']}" + (f", which is {outcome(audited)}" if audited else "")
+        yield f"to audit {_named(audited) if audited else row['audited_id']}"
     if facts["control_of"]:
         children = some_of([one["candidate_id"] for one in facts["control_of"]], SHOWN)
         yield f"as a control: {row['parent_id']} trained on for as long as {children}, to compare with"
-    if edge is None:
-        yield _rootless(row)
-    else:
+    if row["status"] == "given":
+        yield f"given: {row['source']}"
+    if edge is not None:
         yield from _descent(facts, edge)
+    elif row["status"] != "given":
+        yield "from scratch, without a parent"
+    elif row["parent_id"]:
+        yield f"its parent {row['parent_id']} is in the run it comes from"
     if row["reignition_id"]:
         yield f"its backbone is that of {row['reignition_id']}, retrained on classification"
     if facts["refused"]:
@@ -81,16 +85,9 @@ def _reason(facts: Facts) -> Iterator[str]:
         yield f"{plural(count, 'draw')} refused before it: {reasons(facts['refused'])}"
 
 
-def _rootless(row: Facts) -> str:
-    if row["status"] == "given":
-        elsewhere = f"; its parent {row['parent_id']} is in the run it comes from" if row["parent_id"] else ""
-        return f"given: {row['source']}{elsewhere}"
-    return "from scratch, without a parent"
-
-
 def _descent(facts: Facts, edge: Facts) -> Iterator[str]:
     parent, draws = facts["parent"], facts["draws"]
-    line = f"from {parent['candidate_id']} ({outcome(parent)})"
+    line = f"from {_named(parent)}"
     others = [one for one in draws if one["candidate_id"] != parent["candidate_id"]]
     if edge["probability"] is not None and others:
         better = sum(1 for one in others if (one["ap"] or 0) > (parent["ap"] or 0))
@@ -245,6 +242,14 @@ def _lit(row: Facts) -> str:
     if row["status"] == "abandoned":
         return f"abandoned, {row['fault'].replace('_', ' ')}: {first_line(row['message'])}"
     return row["status"] if row["accuracy"] is None else f"accuracy {row['accuracy']:.3f}"
+
+
+def _named(row: Facts) -> str:
+    return (
+        f"{row['candidate_id']}, {outcome(row)}"
+        if row["status"] == "given"
+        else f"{row['candidate_id']} ({outcome(row)})"
+    )
 
 
 def _moment(run: Facts, row: Facts) -> str:

@@ -44,6 +44,22 @@ def test_the_lineage_begins_with_what_was_given(run: str, capsys: pytest.Capture
     ]
 
 
+def test_the_lineage_of_an_audit_says_what_is_audited_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    audit = {"step": "audit", "phase": "audit", "audited_id": "s-7"}
+    child = given_network("s-7", "s-3", source="runs/x", ap=0.5, morphisms=("add_stage",))
+    given = [given_network("s-3", "s-1", source="runs/x"), child]
+    trained = [*trainings("a-1", ap=0.2, **audit), *trainings("a-2", "s-3", ap=0.4, inherit="backbone", **audit)]
+    with EventStore.create(tmp_path / "lineage.duckdb") as store:
+        store.append([run_started(), *given, *trained], NOON)
+    lineage(str(tmp_path), None, as_json=False)
+    assert set(capsys.readouterr().out.splitlines()[1:]) == {
+        "a-1 b_11-21_0-0 AP 0.200, audits s-7 from scratch",
+        "s-3 b_11-21_0-0 given (runs/x)",
+        "├─ a-2 b_11-21_0-0 AP 0.400, audits s-7 with the backbone alone by expand(0@1 +1)",
+        "└─ s-7 b_11-21_0-0 given (runs/x, AP 0.500 there) by add_stage",
+    }
+
+
 def test_the_status_tells_given_and_ruled_out_networks_from_results(
     run: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

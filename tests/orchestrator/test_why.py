@@ -213,7 +213,7 @@ def test_a_given_network_says_where_it_is_from_and_what_grew_of_it(record: Calla
     assert section(lines, "where it comes from") == ["given: resnet50.pth"]
     assert section(lines, "what came from it") == ["s-1 AP 0.300 by continue"]
     assert "its trainings" not in lines
-    assert section(ask("s-1"), "why it was proposed")[0] == ("from i-0001 (given (resnet50.pth, AP 0.400 there))")
+    assert section(ask("s-1"), "why it was proposed")[0] == ("from i-0001, given (resnet50.pth, AP 0.400 there)")
 
 
 def test_an_audit_and_what_it_audits_name_each_other(record: Callable[..., None], ask: Ask) -> None:
@@ -226,14 +226,18 @@ def test_an_audit_and_what_it_audits_name_each_other(record: Callable[..., None]
         *trainings("a-2", "s-3", ap=0.4, inherit="backbone", **audit),
     )
     assert section(ask("a-1"), "why it was proposed") == [
-        "to audit s-7, which is given (runs/x, AP 0.500 there)",
+        "to audit s-7, given (runs/x, AP 0.500 there)",
         "from scratch, without a parent",
     ]
     assert section(ask("s-7"), "what came from it") == [
         "a-1 audits it from scratch: AP 0.200",
         "a-2 audits it with the backbone alone: AP 0.400",
     ]
-    assert section(ask("s-3"), "where it comes from") == ["given: runs/x; its parent s-1 is in the run it comes from"]
+    assert section(ask("s-3"), "where it comes from") == [
+        "given: runs/x",
+        "its parent s-1 is in the run it comes from",
+    ]
+    assert section(ask("s-7"), "where it comes from")[:2] == ["given: runs/x", "from s-3, given (runs/x)"]
     assert section(ask("a-1"), "how it ranked")[1] == (
         "not weighed for the Pareto front, which is of searched networks with an AP"
     )
