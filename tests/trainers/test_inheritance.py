@@ -1,15 +1,25 @@
 """A child takes its parent's tensors: growth keeps the function, what is new learns, and no tensor goes missing."""
 
 import copy
-from itertools import accumulate
 
 import pytest
 import torch
+from births import (
+    BLOCKS,
+    NORMS,
+    Detector,
+    blueprint,
+    born,
+    grow,
+    never_learning,
+    probe_images,
+    trained,
+    training_residual,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lineage.architecture import Genotype
 from lineage.morphism import (
     AddStage,
     Blueprint,
@@ -22,23 +32,25 @@ from lineage.morphism import (
     expansions,
     swaps,
 )
-from trainers.backbone import SpNet
 from trainers.errors import CheckpointError, TrainerError
 from trainers.inheritance import Inheritance, inherit
 from trainers.measure import residual
-from trainers.neck import SpFPN
+from trainers.probe import dead_tensors
 
 torch.set_num_threads(1)
 
-BLOCKS = ("b", "r", "x(4x16d)")
 GROWTH = {
-    "expand inside a stage": (Expand(1, 1, 1),),
-    "expand at the end of a stage": (Expand(0, 2, 2),),
+    "expand behind the first head": (Expand(0, 1, 1),),
+    "expand at the end of the first stage": (Expand(0, 2, 2),),
+    "expand in the middle": (Expand(1, 1, 1),),
+    "expand before the last block": (Expand(2, 1, 1),),
+    "expand after the last block": (Expand(2, 2, 1),),
     "expand a stage twice": (Expand(1, 1, 1), Expand(1, 1, 1)),
     "add a stage": (AddStage(),),
     "add two stages": (AddStage(), AddStage()),
     "grow a new stage": (AddStage(), Expand(3, 1, 1), Branch(3)),
-    "branch": (Branch(0),),
+    "branch beside the first stage": (Branch(0),),
+    "branch beside the last stage": (Branch(2),),
     "branch twice beside one stage": (Branch(2), Branch(2)),
     "branch beside neighbours": (Branch(1), Branch(0)),
     "branch, then expand there": (Branch(1), Expand(1, 1, 1)),
@@ -53,77 +65,8 @@ PARALLEL_GROWTH = {
     "between, and around": (Branch(2), Branch(0), Branch(0), Expand(0, 2, 1), AddStage()),
 }
 
-
-class Detector(nn.Module):
-    """Backbone, neck and a stand-in for the heads, under the names of mmdet."""
-
-    def __init__(self, blueprint: Blueprint, head_channels: int = 3) -> None:
-        super().__init__()
-        self.backbone = SpNet(blueprint.genotype.code, base_width=8)
-        self.neck = SpFPN(self.backbone.out_channels, 8)
-        self.rpn_head = nn.Conv2d(8, head_channels, 1)
-
-    def forward(self, images: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
-        stages = self.backbone(images)
-        return stages, self.neck(stages)
-
-
-def trained(blueprint: Blueprint, seed: int = 0) -> Detector:
-    """A parent in which every tensor matters: no gate is shut, no statistic is a default."""
-    torch.manual_seed(seed)
-    detector = Detector(blueprint)
-    for name, tensor in detector.state_dict().items():
-        if not tensor.is_floating_point():
-            tensor.fill_(17)
-        elif name.endswith(("running_var", "mix")):
-            tensor.uniform_(0.5, 1.5)
-        elif tensor.dim() == 1:
-            tensor.uniform_(0.3, 1.0) if name.endswith("weight") else tensor.normal_(std=0.3)
-        else:
-            tensor.normal_(std=(2 / tensor[0].numel()) ** 0.5)
-    return detector
-
-
-def blueprint(code: str) -> Blueprint:
-    return Blueprint.seed(Genotype.parse(code), "parent")
-
-
-def grow(parent: Blueprint, morphisms: tuple[Morphism, ...]) -> Blueprint:
-    return list(accumulate(morphisms, lambda network, step: apply(network, step, "child"), initial=parent))[-1]
-
-
-def born(child: Blueprint, parent: Blueprint, model: nn.Module) -> tuple[Detector, Inheritance]:
-    torch.manual_seed(1)
-    detector = Detector(child)
-    return detector, inherit(detector, child, model.state_dict(), parent)
-
-
-def training_residual(child: Detector, parent: Detector, images: torch.Tensor) -> float:
-    """Largest difference of shared stages and levels with batch norm in training mode; the models stay as they are."""
-    ours, theirs = (copy.deepcopy(model).train()(images) for model in (child, parent))
-    shared = len(theirs[0])
-    pairs = zip((*ours[0][:shared], *ours[1][:shared]), (*theirs[0], *theirs[1][:shared]), strict=True)
-    return max((a - b).abs().max().item() for a, b in pairs)
-
-
-def never_learning(child: Detector, names: tuple[str, ...], images: torch.Tensor) -> list[str]:
-    """Which parameters have no gradient in either of two SGD steps.
-
-    Left out is the bias of a fusing norm before an unpadded 1x1 convolution with batch norm, which takes constants away.
-    """
-    if child.backbone.genotype.block.kind != "b":
-        names = tuple(name for name in names if not name.endswith("fuse.norm.bias"))
-    torch.manual_seed(2)
-    optimizer = torch.optim.SGD(child.parameters(), lr=0.01)
-    parameters = {name: p for name, p in child.named_parameters() if name in names}
-    alive: set[str] = set()
-    child.train()
-    for _ in range(2):
-        optimizer.zero_grad()
-        sum((level * torch.randn_like(level)).sum() / level[:, 0].numel() for level in child(images)[1]).backward()
-        alive |= {name for name, p in parameters.items() if p.grad is not None and p.grad.abs().max() > 1e-6}
-        optimizer.step()
-    return sorted(parameters.keys() - alive)
+BN = [(block, "BN") for block in BLOCKS]
+NETWORKS = [*BN, *((block, "BN in eval mode") for block in BLOCKS), ("b", "GN"), ("x(4x16d)", "GN")]
 
 
 def check_account(taken: Inheritance, child: nn.Module, parent: nn.Module) -> None:
@@ -132,11 +75,12 @@ def check_account(taken: Inheritance, child: nn.Module, parent: nn.Module) -> No
     assert set(taken.dropped) <= set(parent.state_dict())
 
 
-def check_growth(parent: Blueprint, morphisms: tuple[Morphism, ...]) -> Inheritance:
-    model = trained(parent)
+def check_growth(parent: Blueprint, morphisms: tuple[Morphism, ...], norm: str = "BN") -> None:
+    """The child computes what its parent does, in evaluation and as it is trained, and all that is new learns."""
+    model = trained(parent, **NORMS[norm])
     child = grow(parent, morphisms)
-    detector, taken = born(child, parent, model)
-    images = torch.randn(4, 3, 96, 96, generator=torch.Generator().manual_seed(3))
+    detector, taken = born(child, parent, model, **NORMS[norm])
+    images = probe_images()
     difference = residual(detector, model, images).largest
     assert difference <= 1e-4, f"{child.genotype}: in eval mode the child differs by {difference:.1e}"
     difference = training_residual(detector, model, images)
@@ -144,19 +88,34 @@ def check_growth(parent: Blueprint, morphisms: tuple[Morphism, ...]) -> Inherita
     check_account(taken, detector, model)
     assert taken.dropped == ()
     assert never_learning(detector, taken.new, images) == []
-    return taken
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize(("block", "norm"), NETWORKS)
 @pytest.mark.parametrize("growth", GROWTH)
-def test_growth_keeps_the_function_and_what_is_new_learns(block, growth):
-    check_growth(blueprint(f"{block}_12-21-11_0-0-0"), GROWTH[growth])
+def test_growth_keeps_the_function_and_what_is_new_learns(block, growth, norm):
+    check_growth(blueprint(f"{block}_12-21-11_0-0-0"), GROWTH[growth], norm)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize(("block", "norm"), NETWORKS)
 @pytest.mark.parametrize("growth", PARALLEL_GROWTH)
-def test_a_parallel_network_grows_without_changing_its_function(block, growth):
-    check_growth(blueprint(f"{block}_11-21-11_0-1-0"), PARALLEL_GROWTH[growth])
+def test_a_parallel_network_grows_without_changing_its_function(block, growth, norm):
+    check_growth(blueprint(f"{block}_11-21-11_0-1-0"), PARALLEL_GROWTH[growth], norm)
+
+
+@pytest.mark.parametrize("code", ["b_1_0", "r_1_0", "x(4x16d)_1_0"])
+def test_the_smallest_network_grows_at_its_only_block(code):
+    check_growth(blueprint(code), (Expand(0, 1, 1),))
+    check_growth(blueprint(code), (AddStage(),))
+    check_growth(blueprint(code), (Branch(0),))
+
+
+def test_a_pyramid_with_norms_grows_without_changing_its_function():
+    parent = blueprint("b_12-21_0-0")
+    model, child = trained(parent, neck_norm={"type": "BN"}), grow(parent, (AddStage(), AddStage()))
+    detector, taken = born(child, parent, model, neck_norm={"type": "BN"})
+    assert residual(detector, model, probe_images()).largest <= 1e-4
+    assert training_residual(detector, model, probe_images()) <= 1e-4
+    assert dead_tensors(detector, taken.new, probe_images()) == ()
 
 
 def test_filling_a_gap_between_two_branch_stages_keeps_the_function():
@@ -176,14 +135,14 @@ def test_the_measure_would_notice_a_lost_tensor():
         assert residual(damaged, model, images).largest > 1e-3, name
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize(("block", "norm"), [*BN, ("b", "GN"), ("r", "BN in eval mode")])
 @pytest.mark.parametrize("swap", swaps(blueprint("b_1121-11-211_0-0-0")), ids=str)
-def test_a_swap_inherits_every_convolution_of_every_block(block, swap):
+def test_a_swap_inherits_every_convolution_of_every_block_and_what_is_new_learns(block, swap, norm):
     parent = blueprint(f"{block}_1121-11-211_1-0-1")
-    model = trained(parent)
+    model = trained(parent, **NORMS[norm])
     child = grow(parent, (swap,))
-    detector, taken = born(child, parent, model)
-    images = torch.randn(4, 3, 96, 96)
+    detector, taken = born(child, parent, model, **NORMS[norm])
+    images = probe_images()
     check_account(taken, detector, model)
     lost = [name for name in taken.new if ".conv" in name and "fuse" not in name]
     assert lost == []
@@ -198,6 +157,13 @@ def test_a_swap_inherits_every_convolution_of_every_block(block, swap):
     assert difference > 1e-3
     assert all(level.isfinite().all() for level in detector(images)[1])
     assert never_learning(detector, taken.new, images) == []
+
+
+def test_behind_a_fusing_norm_that_a_swap_made_new_a_deeper_branch_learns():
+    parent = blueprint("x(4x16d)_11-122-121_2-1-2")
+    detector, taken = born(grow(parent, (Swap(1, -1),)), parent, trained(parent))
+    assert {f"backbone.branches.{path}.2.fuse.conv.weight" for path in (1, 2)} <= set(taken.new)
+    assert never_learning(detector, taken.new, probe_images()) == []
 
 
 def test_a_block_that_becomes_a_stage_head_gets_a_living_shortcut():
@@ -287,6 +253,45 @@ def test_a_reignited_child_has_the_new_backbone_and_the_parents_rest():
     assert taken.dropped == ("backbone.fc.weight",)
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["of a detector", "in a checkpoint of its own"])
+def test_from_a_backbone_alone_neck_and_heads_stay_as_they_were_initialised(whole):
+    parent = blueprint("b_11-21_0-0")
+    model = trained(parent)
+    child = grow(parent, (Expand(1, 1, 1), AddStage()))
+    detector = Detector(child)
+    fresh = {name: t.clone() for name, t in detector.state_dict().items() if not name.startswith("backbone.")}
+    state = {name: t for name, t in model.state_dict().items() if whole or name.startswith("backbone.")}
+    taken = inherit(detector, child, state, parent, backbone_only=whole)
+    assert residual(detector.backbone, model.backbone, probe_images()).largest == 0
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in detector.state_dict().items() if name in fresh)
+    assert set(fresh) <= set(taken.new)
+    assert set(taken.dropped) == {name for name in state if not name.startswith("backbone.")}
+    assert dead_tensors(detector, taken.new, probe_images()) == ()
+
+
+def test_a_backbone_that_never_was_in_a_detector_is_inherited_from():
+    parent = blueprint("b_11-21_0-0")
+    reignited = trained(parent).backbone
+    detector = Detector(parent)
+    taken = inherit(detector, parent, {}, parent, reignited.state_dict())
+    assert residual(detector.backbone, reignited, probe_images()).largest == 0
+    assert taken.dropped == ()
+    assert {name.split(".")[0] for name in taken.new} == {"neck", "rpn_head"}
+
+
+def test_from_another_detector_comes_what_has_the_same_shape():
+    parent = blueprint("b_11-21_0-0")
+    model = trained(parent)
+    child = grow(parent, (AddStage(),))
+    detector = Detector(child, head_channels=5, neck_channels=16)
+    fresh = {name: t.clone() for name, t in detector.state_dict().items() if not name.startswith("backbone.")}
+    taken = inherit(detector, child, model.state_dict(), parent)
+    assert residual(detector.backbone, model.backbone, probe_images()).largest == 0
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in detector.state_dict().items() if name in fresh)
+    assert {name.split(".")[0] for name in taken.dropped} == {"neck", "rpn_head"}
+    assert dead_tensors(detector, taken.new, probe_images()) == ()
+
+
 def test_the_parent_is_not_changed_by_its_childs_training():
     parent = blueprint("b_11-21_0-0")
     model = trained(parent)
@@ -305,8 +310,8 @@ def test_weights_of_another_network_are_refused():
 
 
 @st.composite
-def chains(draw: st.DrawFn) -> tuple[Blueprint, tuple[Morphism, ...]]:
-    """A small parent, and one to four morphisms that fit."""
+def chains(draw: st.DrawFn) -> tuple[Blueprint, tuple[Morphism, ...], str]:
+    """A small parent, one to four morphisms that fit, and a norm."""
     stages = draw(st.lists(st.text("12", min_size=1, max_size=3), min_size=2, max_size=3))
     parallel = draw(st.lists(st.integers(0, 2), min_size=len(stages), max_size=len(stages)))
     code = f"{draw(st.sampled_from(BLOCKS))}_{'-'.join(stages)}_{'-'.join(map(str, parallel))}"
@@ -324,21 +329,21 @@ def chains(draw: st.DrawFn) -> tuple[Blueprint, tuple[Morphism, ...]]:
         else:
             chain.append(AddStage())
         network = apply(network, chain[-1], "child")
-    return parent, tuple(chain)
+    return parent, tuple(chain), draw(st.sampled_from(list(NORMS)))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(chains())
-def test_after_any_chain_every_tensor_is_accounted_for(case):
-    parent, chain = case
-    model = trained(parent)
+def test_after_any_chain_every_tensor_is_accounted_for_and_what_is_new_learns(case):
+    parent, chain, norm = case
+    model = trained(parent, **NORMS[norm])
     child = grow(parent, chain)
-    detector, taken = born(child, parent, model)
+    detector, taken = born(child, parent, model, **NORMS[norm])
     check_account(taken, detector, model)
     known = tuple(f"backbone.stages.{i}.{j}." for i, j in correspondence(parent, child))
     assert all(".downsample." in name for name in taken.new if name.startswith(known))
     assert all(".downsample." in name or ".branches." in name for name in taken.dropped)
+    assert dead_tensors(detector, taken.new, probe_images()) == ()
     if not any(isinstance(step, Swap) for step in chain):
-        images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
-        assert residual(detector, model, images).largest <= 1e-4
+        assert residual(detector, model, probe_images()).largest <= 1e-4
         assert taken.dropped == ()
