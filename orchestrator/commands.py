@@ -19,7 +19,7 @@ from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.errors import UserError
 from orchestrator.launch import Plan, Watchers, resume_run, start_run
 from orchestrator.notices import notices
-from orchestrator.preparation import check_data, check_template, make_data
+from orchestrator.preparation import check_data, check_limits, check_template, make_data
 from orchestrator.run_folder import RunFolder, find_run, new_run
 from orchestrator.search.state import SearchState
 
@@ -111,7 +111,8 @@ def check(config_path: Path, overrides: list[str]) -> None:
     workdir = config_path.resolve().parent
     console.print(f"template {workdir / config.template} (it is Python, and loading it runs it)")
     facts = check_template(config, workdir)
-    config.fitted(facts["neck_channels"])
+    heads = Heads(**facts["heads"]) if facts["heads"] else None
+    check_limits(config.fitted(facts["neck_channels"]), [], heads)
     counted = "" if facts["heads"] else f"; costs are of backbone and neck alone: {facts['heads_unknown']}"
     console.print(f"  loads: {facts['detector']}, {facts['classes']} classes{counted}", soft_wrap=True, markup=False)
     if config.general.make_data is None:

@@ -16,24 +16,23 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from lineage.architecture import Genotype
-from lineage.cost import Heads, cost
+from lineage.cost import Heads
 from lineage.errors import StoreError
-from lineage.events import Event, JobAssigned, NetworkGiven, Recorded, ReignitionRequested, RunResumed, RunStarted
+from lineage.events import Event, JobAssigned, Recorded, ReignitionRequested, RunResumed, RunStarted
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.config import RunConfig
 from orchestrator.devices import find_devices
-from orchestrator.errors import ConfigError, RunError, UserError
+from orchestrator.errors import RunError, UserError
 from orchestrator.executors import Executor
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.outputs import write_outputs
+from orchestrator.preparation import check_limits
 from orchestrator.requests import REIGNITE_SIGNAL, why_not_reignite
 from orchestrator.run_folder import RUNS, RunFolder
 from orchestrator.runtime import Listener, Runtime
 from orchestrator.search.evolve import evolve
-from orchestrator.search.limits import broken_by
 from orchestrator.search.state import SearchState
 from orchestrator.sources import given_networks
 from trainers.protocol import WorkerSetup
@@ -104,7 +103,7 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
     try:
         with folder.held(), EventStore.create(folder.database) as store:
             given = given_networks(config, plan.workdir, folder.checkpoints, plan.simulate)
-            _check_limits(plan, given)
+            check_limits(config, given, plan.heads)
             executor = _executor(folder, started, devices, EPOCH, speed)
             watchers = replace(watchers, listeners=(notice, *watchers.listeners))
             return _drive(folder, store, SearchState(), executor, [started, *given], watchers)
@@ -141,24 +140,6 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
         )
         executor = _executor(folder, started, devices, log[-1].ts)
         return _drive(folder, store, state, executor, [RunResumed()], watchers)
-
-
-def _check_limits(plan: Plan, given: Sequence[NetworkGiven]) -> None:
-    """Refuse a search whose first network breaks a limit already, its heads included. Raises ConfigError."""
-    starts = {network.step: (network.code, network.base_width) for network in given}
-    for name in plan.config.pipeline:
-        step = plan.config.steps[name]
-        space, code = step.search_space, plan.config.code_of(name)
-        if step.search_algorithm is None or (name not in starts and code is None):
-            continue
-        code, width = starts.get(name, (code or "", space.base_width))
-        predicted = cost(Genotype.parse(code), width, space.image_size, space.neck_channels, plan.heads)
-        if broken := broken_by(predicted, space.limits):
-            raise ConfigError(
-                f"{name}: its first network {code} breaks search_space.limits.{broken}: it is predicted to have "
-                f"{predicted.flops} FLOPs, {predicted.params} parameters and {predicted.activation_bytes} bytes of "
-                "activations; raise the limit, or start from a smaller network"
-            )
 
 
 def _make(folder: RunFolder, text: str) -> list[Path]:

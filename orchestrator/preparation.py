@@ -9,9 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+from lineage.architecture import Genotype
+from lineage.cost import Heads, cost
+from lineage.events import NetworkGiven
 from orchestrator.config import RunConfig
 from orchestrator.devices import environment
 from orchestrator.errors import ConfigError, UserError
+from orchestrator.search.limits import broken_by
 
 TEMPLATE_TIMEOUT_S = 120
 
@@ -122,13 +126,32 @@ def make_data(config: RunConfig, workdir: Path) -> None:
 def check_data(config: RunConfig, workdir: Path) -> None:
     """Whether there are class folders to reignite on, long before a stall asks for them. Raises ConfigError."""
     for name in config.pipeline:
-        algorithm = config.steps[name].search_algorithm
-        if algorithm is None or algorithm.reignite is None:
+        step = config.steps[name]
+        for key, section in (("search_algorithm", step.search_algorithm), ("trainer", step.trainer)):
+            if section is None or section.reignite is None:
+                continue
+            for part in ("train", "val"):
+                folder = workdir / section.reignite.data / part
+                if not folder.is_dir():
+                    raise ConfigError(
+                        f"{name}.{key}.reignite.data: {folder} does not exist; expected class folders "
+                        "train/<class>/* and val/<class>/* there, or leave reignite out"
+                    )
+
+
+def check_limits(config: RunConfig, given: Sequence[NetworkGiven], heads: Heads | None) -> None:
+    """Refuse a search whose first network breaks a limit already, its heads included. Raises ConfigError."""
+    starts = {network.step: (network.code, network.base_width) for network in given}
+    for name in config.pipeline:
+        step = config.steps[name]
+        space, code = step.search_space, config.code_of(name)
+        if step.search_algorithm is None or (name not in starts and code is None):
             continue
-        for part in ("train", "val"):
-            folder = workdir / algorithm.reignite.data / part
-            if not folder.is_dir():
-                raise ConfigError(
-                    f"{name}.search_algorithm.reignite.data: {folder} does not exist; expected class folders "
-                    "train/<class>/* and val/<class>/* there, or leave reignite out"
-                )
+        code, width = starts.get(name, (code or "", space.base_width))
+        predicted = cost(Genotype.parse(code), width, space.image_size, space.neck_channels, heads)
+        if broken := broken_by(predicted, space.limits):
+            raise ConfigError(
+                f"{name}: its first network {code} breaks search_space.limits.{broken}: it is predicted to have "
+                f"{predicted.flops} FLOPs, {predicted.params} parameters and {predicted.activation_bytes} bytes of "
+                "activations; raise the limit, or start from a smaller network"
+            )
