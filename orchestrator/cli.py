@@ -121,6 +121,14 @@ def check(config: Config, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def plan(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Say what a search would do, cost and take, without starting it; its data set is made if it is a built-in one."""
+    from orchestrator import plan_display
+
+    plan_display.plan(config, overrides or [], as_json)
+
+
+@app.command()
 def status(run: Run, as_json: AsJson = False) -> None:
     """Say where a run stands: live, finished or crashed."""
     from orchestrator import inspection
