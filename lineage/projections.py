@@ -94,7 +94,7 @@ def _run(
     for at, job in rows.items():
         if at[0] == "jobs" and job["status"] == "running":
             changes[at] = {**job, "status": "interrupted", "finished_at": now}
-            changes |= _in_progress(rows, job, "proposed")
+            changes |= _progress(rows, job, running=0)
     return changes
 
 
@@ -121,7 +121,7 @@ def _phase(rows: Rows, event: ev.PhaseStarted | ev.PhaseFinished, now: datetime)
 
 def _given(event: ev.NetworkGiven, now: datetime) -> dict[Address, Values]:
     named = event.model_dump(exclude={"kind", "code", "block_ids", "morphisms", "seed", "ap"})
-    fixed = {"status": "given", "arch": event.code, "ap": finite(event.ap), "seeds": 1, "refused": 0}
+    fixed = {"status": "given", "arch": event.code, "ap": finite(event.ap), "seeds": 1, "running": 0, "refused": 0}
     changes = _new("candidates", **named, **fixed, proposed_at=now)
     if event.parent_id is not None:
         changes |= _edge(event.candidate_id, event.parent_id, event.morphisms, "detector")
@@ -133,8 +133,8 @@ def _candidate_proposed(rows: Rows, event: ev.CandidateProposed, now: datetime) 
         exclude={"kind", "code", "block_ids", "morphisms", "parent_probabilities", "inherit", "refused"}
     )
     inherit = "nothing" if event.parent_id is None else event.inherit
-    fixed = {"status": "proposed", "arch": event.code, "inherit": inherit, "refused": sum(event.refused.values())}
-    changes = _new("candidates", **named, **fixed, proposed_at=now) | _refused(rows, event)
+    fixed = {"status": "proposed", "arch": event.code, "inherit": inherit, "running": 0, "proposed_at": now}
+    changes = _new("candidates", **named, **fixed, refused=sum(event.refused.values())) | _refused(rows, event)
     draws = event.parent_probabilities
     if event.parent_id is not None:
         changes |= _edge(
@@ -177,7 +177,8 @@ def _job_assigned(rows: Rows, event: ev.JobAssigned, now: datetime) -> dict[Addr
         "repeat": event.repeat,
         "started_at": now,
     }
-    return _new("jobs", **job) | _in_progress(rows, job, "running", started_at=now)
+    before = rows.get(("jobs", event.job_id), job | {"status": "new"})
+    return _new("jobs", **job) | _progress(rows, job, _others(rows, before) + 1, started_at=now)
 
 
 def _reported(
@@ -198,7 +199,9 @@ def _reported(
             return {at: {**job, "status": "finished", "finished_at": now}} | _finished(rows, job, event, now)
         case ev.JobFailed():
             failure = {"fault": event.fault, "message": event.message}
-            return {at: {**job, "status": "failed", "finished_at": now, **failure}} | _left(rows, job)
+            return {at: {**job, "status": "failed", "finished_at": now, **failure}} | _progress(
+                rows, job, _others(rows, job)
+            )
 
 
 def _finished(rows: Rows, job: Values, event: ev.JobFinished, now: datetime) -> dict[Address, Values]:
@@ -217,30 +220,30 @@ def _finished(rows: Rows, job: Values, event: ev.JobFinished, now: datetime) -> 
     all_of_them = [row if at == own else rows.get(at) for at in _repeats(candidate)]
     known = [one for one in all_of_them if one is not None]
     if len(known) < len(all_of_them):
-        return changes | _left(rows, job)
+        return changes | _progress(rows, job, _others(rows, job))
     started = min(rows.get(("jobs", one["job_id"]), job)["started_at"] for one in known)
     result = combined(known) | {"status": "trained", "started_at": started, "finished_at": now}
-    return changes | _in_progress(rows, job, **result)
+    return changes | _progress(rows, job, _others(rows, job), **result)
 
 
 def _repeats(candidate: Values) -> Iterator[Address]:
     return (("measurements", candidate["candidate_id"], number) for number in range(1, candidate["seeds"] + 1))
 
 
-def _left(rows: Rows, job: Values) -> dict[Address, Values]:
-    """What a job was done for, once the job has ended without the result: it may have others that go on."""
-    at = ("jobs", job["job_id"])
-    several = rows.get(_subject(job), {}).get("seeds", 1) > 1
-    others = (other for key, other in rows.items() if key[0] == "jobs" and key != at) if several else ()
-    goes_on = any(other["status"] == "running" and _subject(other) == _subject(job) for other in others)
-    return {} if goes_on else _in_progress(rows, job, "proposed")
+def _others(rows: Rows, job: Values) -> int:
+    """How many other trainings of what a job is done for run now."""
+    running = rows.get(_subject(job), {}).get("running", 0)
+    others: int = running - (job["status"] == "running")
+    return max(0, others)
 
 
-def _in_progress(rows: Rows, job: Values, status: str, **values: Any) -> dict[Address, Values]:
-    """The status of what a job is done for, unless it has its outcome already."""
+def _progress(rows: Rows, job: Values, running: int, **values: Any) -> dict[Address, Values]:
+    """What a job is done for, with so many trainings that run now; one that has its outcome keeps it."""
     subject = rows.get(_subject(job), {})
-    over = subject.get("status") in ("given", "trained", "finished", "abandoned")
-    return {} if over else _changed(rows, _subject(job), status=status, **values)
+    changes: Values = {} if job["kind"] == "reignite" else {"running": running}
+    if subject.get("status") not in ("given", "trained", "finished", "abandoned"):
+        changes |= {"status": "running" if running else "proposed", **values}
+    return _changed(rows, _subject(job), **changes)
 
 
 def _abandoned(event: ev.CandidateAbandoned | ev.ReignitionAbandoned, now: datetime) -> Values:

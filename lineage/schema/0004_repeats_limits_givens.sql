@@ -41,6 +41,7 @@ CREATE TABLE candidates (
     ignition INTEGER NOT NULL,
     base_width INTEGER NOT NULL,
     seeds INTEGER NOT NULL, -- how often it is trained
+    running INTEGER NOT NULL, -- how many of its trainings run now
     control_id VARCHAR, -- its parent trained for the same extra epochs
     audited_id VARCHAR, -- the candidate that it trains again
     refused BIGINT NOT NULL, -- draws thrown away before it

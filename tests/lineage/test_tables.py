@@ -137,7 +137,7 @@ def test_a_given_network_is_a_candidate_that_nobody_trained_here(store: EventSto
 def test_a_candidate_of_several_seeds_is_trained_once_all_its_trainings_are_over(store: EventStore) -> None:
     store.append([proposed("s-1", seeds=3), assigned("j-1", "s-1"), assigned("j-3", "s-1", repeat=3)], NOON)
     store.append([finished("j-1", ap=0.1, latency_ms=1.0, peak_memory_bytes=30, checkpoint="a")], NOON + minutes(1))
-    assert some(store, "candidates", "s-1", "status", "ap", "checkpoint") == ("running", None, None)
+    assert some(store, "candidates", "s-1", "status", "running", "ap", "checkpoint") == ("running", 1, None, None)
     store.append([finished("j-3", ap=0.3, latency_ms=3.0, peak_memory_bytes=10, checkpoint="c")], NOON + minutes(2))
     assert some(store, "candidates", "s-1", "status") == ("proposed",)
     store.append([assigned("j-2", "s-1", repeat=2)], NOON + minutes(3))
@@ -170,6 +170,20 @@ def test_the_order_in_which_trainings_end_changes_no_result(
         for one in order:
             store.append([finished(f"j-{one}", ap=one // 2 / 10, checkpoint=f"c{one}")], NOON)
         assert some(store, "candidates", "s-1", "status", "ap", "checkpoint") == ("trained", 0.1, "c4")
+
+
+def test_a_candidate_runs_while_one_of_its_trainings_does(store: EventStore) -> None:
+    def progress() -> tuple[Any, ...]:
+        return some(store, "candidates", "s-0", "status", "running")
+
+    store.append([proposed("s-0", seeds=2), assigned("j-1", "s-0"), assigned("j-2", "s-0", repeat=2)], NOON)
+    assert progress() == ("running", 2)
+    store.append([assigned("j-2", "s-0", 2, repeat=2), failed("j-2"), failed("j-1")], NOON)
+    assert progress() == ("running", 1)
+    store.append([failed("j-2", 2)], NOON)
+    assert progress() == ("proposed", 0)
+    store.append([assigned("j-1", "s-0", 2), assigned("j-2", "s-0", 3, repeat=2), ev.RunStopped(reason="x")], NOON)
+    assert progress() == ("proposed", 0)
 
 
 def test_an_abandoned_candidate_stays_so_whatever_is_reported_of_its_other_trainings(store: EventStore) -> None:
