@@ -116,8 +116,6 @@ def _facts(step: StepPlan) -> Iterator[tuple[str, str]]:
         yield "reignites", f"at most {plural(step.reignitions, 'time')}, by classification"
     if step.start_cost is not None:
         yield "start", _cost(step.start_cost)
-    if step.breaks is not None:
-        yield "", f"breaks limits.{step.breaks}: start will refuse it"
     if step.space_size is not None:
         size = f"{step.space_size:,}" if step.space_size < MANY else f"about {step.space_size:.1e}"
         yield "space", f"{size} networks can be reached"

@@ -16,8 +16,7 @@ from lineage.events import CandidateProposed, NetworkGiven, Phase, ReignitionPro
 from orchestrator import forecast
 from orchestrator.config import RunConfig
 from orchestrator.errors import ConfigError
-from orchestrator.preparation import KindTimes, TemplateFacts, time_networks
-from orchestrator.search.limits import broken_by
+from orchestrator.preparation import KindTimes, TemplateFacts, check_limits, time_networks
 
 LIMITS: tuple[Resource, ...] = ("flops", "params", "memory", "latency")
 
@@ -36,9 +35,9 @@ class Start:
 class StepPlan:
     """What one step does.
 
-    `start` is None where it is the result of an earlier step, `breaks` the limit it breaks. `timed` is the known network
-    its times are taken of, `growth` how much its networks cost on average, compared with that one. By kind of device:
-    `latency_ms` is the time of a forward pass of the timed network, `seconds` that of one training.
+    `start` is None where it is the result of an earlier step. `timed` is the known network its times are taken of, `growth`
+    how much its networks cost on average, compared with that one. By kind of device: `latency_ms` is the time of a forward
+    pass of the timed network, `seconds` that of one training.
     """
 
     step: str
@@ -50,7 +49,6 @@ class StepPlan:
     sample: forecast.Sample | None
     start: Start | None
     start_cost: Cost | None
-    breaks: Resource | None
     space_size: int | None
     timed: Start
     growth: float
@@ -77,7 +75,14 @@ class Outlook:
 
 
 def outline(config: RunConfig, facts: TemplateFacts, given: Sequence[NetworkGiven], devices: list[str]) -> Outlook:
-    """The plan of a configuration, without times."""
+    """The plan of a configuration, without times.
+
+    Raises:
+        ConfigError: `start` would refuse the configuration with this template, and why.
+    """
+    config = config.fitted(facts["neck_channels"])
+    heads = Heads(**facts["heads"]) if facts["heads"] else None
+    check_limits(config, given, heads)
     started = RunStarted(
         run_id="plan",
         seed=config.general.seed,
@@ -85,11 +90,11 @@ def outline(config: RunConfig, facts: TemplateFacts, given: Sequence[NetworkGive
         slots=len(devices),
         window=len(devices),
         config=config.to_mapping(),
-        heads=Heads(**facts["heads"]) if facts["heads"] else None,
+        heads=heads,
     )
     samples, steps = forecast.sample(started, given, devices), dict[str, StepPlan]()
     for name in config.pipeline:
-        steps[name] = _step(config, name, given, started.heads, samples, steps)
+        steps[name] = _step(config, name, given, heads, samples, steps)
     return Outlook(facts, devices, list(steps.values()), forecast.first_proposals(started, given, devices))
 
 
@@ -136,7 +141,6 @@ def _step(
     timed = start or before[source or ""].timed
     alike = name if start or name in samples else source or ""  # step whose sample is like the networks this one trains
     mean_flops = samples[alike].mean_flops if alike in samples else None
-    start_cost = _cost(config, name, start, heads) if start else None
     reignite = step.reignite
     return StepPlan(
         step=name,
@@ -147,8 +151,7 @@ def _step(
         limits={key: value for key in LIMITS if (value := getattr(step.search_space.limits, key)) is not None},
         sample=samples.get(name),
         start=start,
-        start_cost=start_cost,
-        breaks=broken_by(start_cost, step.search_space.limits) if start_cost and step.search_algorithm else None,
+        start_cost=_cost(config, name, start, heads) if start else None,
         space_size=forecast.space_size(step, Genotype.parse(start.code)) if start else None,
         timed=timed,
         growth=mean_flops / _cost(config, alike, timed, heads).flops if mean_flops else 1.0,

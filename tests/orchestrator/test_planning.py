@@ -286,14 +286,15 @@ def test_without_times_the_plan_says_why_and_the_rest(
     assert "s-0003" in text
 
 
-def test_a_start_that_its_heads_bring_over_a_limit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_start_would_refuse_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     config = configuration()
     config["serial"] |= {"search_space": {**SPACE, "limits": {"params": "2M"}}}
-    outlook = outlook_of(config, monkeypatch, {"heads": asdict(HEADS), "heads_unknown": None})
-    assert outlook.steps[0].breaks == "params"
-    text = shown(outlook)
-    assert "breaks limits.params: start will refuse it" in text
-    assert "costs are of the whole detector" in text
+    heads = {"heads": asdict(HEADS), "heads_unknown": None}
+    with pytest.raises(ConfigError, match=r"serial: its first network .* breaks search_space\.limits\.params"):
+        outlook_of(config, monkeypatch, heads)
+    with pytest.raises(ConfigError, match="neck_channels"):
+        outlook_of(configuration(), monkeypatch, {"neck_channels": 64})
+    assert "costs are of the whole detector" in shown(outlook_of(configuration(), monkeypatch, heads))
 
 
 def test_the_command_plans_a_real_search_and_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
