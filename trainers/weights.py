@@ -101,7 +101,9 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def _plain(tensor: Any) -> bool:
-    return isinstance(tensor, Tensor) and tensor.layout is torch.strided and tensor.device.type == "cpu"
+    if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        return False
+    return not tensor.is_quantized and not tensor.is_complex()
 
 
 def _shapes(code: str, base_width: int) -> dict[str, torch.Size]:

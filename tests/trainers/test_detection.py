@@ -14,9 +14,9 @@ from mmengine.logging import MessageHub
 from lineage.architecture import Genotype
 from lineage.events import EpochFinished, Event, JobFinished, WeightsInherited
 from lineage.morphism import AddStage, Blueprint, Branch, Expand, Morphism, Swap, apply
-from trainers import checkpoints, runner
+from trainers import checkpoints, detection, runner
 from trainers.detection import DetectionTrainer
-from trainers.errors import DataError, NonFiniteError, TemplateError, TrainerError
+from trainers.errors import DataError, NonFiniteError, PromiseError, TemplateError, TrainerError
 from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
 from trainers.template import load_template
 from trainers.worker import fault
@@ -45,17 +45,18 @@ def train(
     *,
     seed: int = 0,
     epochs: int = 1,
-    backbone_checkpoint: str | None = None,
+    events: list[Event] | None = None,
+    **changes: object,
 ) -> Outcome:
-    events: list[Event] = []
+    events = [] if events is None else events
     job = DetectionJob(
         job_id="j-0001",
         attempt=1,
         network=network,
         parent=parent,
-        backbone_checkpoint=backbone_checkpoint,
         epochs=epochs,
         seed=seed,
+        **changes,
     )
     return Outcome(events, trainer.run(job, events.append))
 
@@ -126,8 +127,9 @@ def test_same_job_gives_the_same_weights_and_another_seed_does_not(
 def test_child_of_a_preserving_morphism_has_its_parents_outputs(
     trainer: DetectionTrainer, parent: NetworkRef, morphisms: tuple[Morphism, ...]
 ) -> None:
-    inherited = train(trainer, child_of(parent, *morphisms), parent).events[0]
+    inherited = train(trainer, child_of(parent, *morphisms), parent, preserves=True).events[0]
     assert isinstance(inherited, WeightsInherited)
+    assert inherited.dead_tensors == ()
     assert (inherited.child_id, inherited.parent_id) == ("s-0002", "s-0001")
     assert inherited.tensors_copied > 0
     assert inherited.tensors_new + inherited.tensors_adapted > 0
@@ -137,7 +139,73 @@ def test_child_of_a_preserving_morphism_has_its_parents_outputs(
 def test_swap_says_how_far_the_child_is_from_its_parent(trainer: DetectionTrainer, parent: NetworkRef) -> None:
     inherited = train(trainer, child_of(parent, Swap(1, -1)), parent).events[0]
     assert inherited.tensors_copied > 0
-    assert inherited.residual is None or inherited.residual > 0
+    assert inherited.residual > 0
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inheritance that leaves the gate of a new block open."""
+    intact = detection.inherit
+
+    def leave_open(child: torch.nn.Module, *arguments: object) -> object:
+        taken = intact(child, *arguments)
+        torch.nn.init.constant_(child.backbone.stages[1][1].bn2.weight, 0.01)
+        return taken
+
+    monkeypatch.setattr(detection, "inherit", leave_open)
+
+
+@pytest.mark.usefixtures("broken")
+def test_broken_promise_ends_the_job_before_training_and_says_by_how_much(
+    trainer: DetectionTrainer, parent: NetworkRef
+) -> None:
+    events: list[Event] = []
+    with pytest.raises(
+        PromiseError, match=r"s-0002 \(b_1-112-2-2.*s-0001 \(b_1-12-2-2.*up to .*tolerance 0\.0001"
+    ) as caught:
+        train(trainer, child_of(parent, Expand(1, 1, 1)), parent, events=events, preserves=True)
+    [inherited] = events
+    assert isinstance(inherited, WeightsInherited)
+    assert f"{inherited.residual:.3g}" in str(caught.value)
+    assert fault(caught.value) == "broken_promise"
+
+
+@pytest.mark.usefixtures("broken")
+def test_what_promises_nothing_may_differ(trainer: DetectionTrainer, parent: NetworkRef) -> None:
+    events = train(trainer, child_of(parent, Expand(1, 1, 1)), parent).events
+    assert events[0].residual > 0
+    assert isinstance(events[-1], EpochFinished)
+
+
+def test_new_tensors_that_cannot_learn_are_told(
+    trainer: DetectionTrainer, parent: NetworkRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intact = detection.inherit
+
+    def zero_every_norm(child: torch.nn.Module, *arguments: object) -> object:
+        taken = intact(child, *arguments)
+        torch.nn.init.zeros_(child.backbone.stages[1][1].bn1.weight)
+        return taken
+
+    monkeypatch.setattr(detection, "inherit", zero_every_norm)
+    inherited = train(trainer, child_of(parent, Expand(1, 1, 1)), parent, preserves=True).events[0]
+    assert inherited.residual == 0
+    assert {"backbone.stages.1.1.conv1.weight", "backbone.stages.1.1.bn2.weight"} <= set(inherited.dead_tensors)
+
+
+def test_measuring_a_birth_does_not_change_what_is_trained(
+    trainer: DetectionTrainer, parent: NetworkRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = child_of(parent, Expand(1, 1, 1), Branch(1))
+    measured = train(trainer, child, parent)
+    assert measured.events[0].dead_tensors == ()
+    monkeypatch.setattr(detection.probe, "dead_tensors", lambda *_: None)
+    monkeypatch.setattr(DetectionTrainer, "_rebuilt", lambda *_: None)
+    monkeypatch.setattr(detection, "_residual", lambda *_: None)
+    unmeasured = train(trainer, child, parent)
+    assert unmeasured.events[0].residual is unmeasured.events[0].dead_tensors is None
+    assert unmeasured.finished.checkpoint == measured.finished.checkpoint
+    assert unmeasured.events[1:] == measured.events[1:]
 
 
 def test_training_starts_from_the_inherited_weights(
@@ -168,6 +236,74 @@ def test_after_a_reignition_the_backbone_is_the_reignited_one(
     events = train(trainer, child_of(parent), parent, backbone_checkpoint=sha256).events
     assert events[0].residual > 1e-4
     assert events[0].tensors_new == events[0].tensors_dropped == 0
+
+
+def backbone_alone(parent: NetworkRef, setup: WorkerSetup) -> NetworkRef:
+    """The parent with a checkpoint as a file of weights, or a reignition, gives it."""
+    state, _ = checkpoints.load(setup.checkpoints, parent.checkpoint)
+    alone = {name: tensor for name, tensor in state.items() if name.startswith("backbone.")}
+    return parent.model_copy(update={"checkpoint": checkpoints.save(setup.checkpoints, alone, parent, "backbone")})
+
+
+def test_from_a_backbone_alone_neck_and_heads_are_new(
+    trainer: DetectionTrainer, parent: NetworkRef, setup: WorkerSetup
+) -> None:
+    alone = backbone_alone(parent, setup)
+    inherited, *_ = train(trainer, child_of(parent, Expand(1, 1, 1)), alone, preserves=True).events
+    assert inherited.residual == 0
+    assert inherited.tensors_dropped == 0
+    assert inherited.dead_tensors == ()
+    state, _ = checkpoints.load(setup.checkpoints, alone.checkpoint)
+    assert inherited.tensors_copied == len(state)
+
+
+def test_backbone_that_never_was_in_a_detector_is_inherited_from_where_it_was_reignited(
+    trainer: DetectionTrainer, parent: NetworkRef, seed_network: NetworkRef, setup: WorkerSetup
+) -> None:
+    lit = backbone_alone(parent, setup).checkpoint
+    inherited, *_ = train(trainer, child_of(seed_network), seed_network, backbone_checkpoint=lit).events
+    assert inherited.residual == 0
+    assert inherited.tensors_dropped == 0
+    assert inherited.tensors_new > 0
+
+
+def test_to_inherit_the_backbone_alone_leaves_neck_and_heads_as_they_are_initialised(
+    trainer: DetectionTrainer, parent: NetworkRef, setup: WorkerSetup
+) -> None:
+    child, alone = child_of(parent, Expand(1, 1, 1)), backbone_alone(parent, setup)
+    outcome = train(trainer, child, parent, inherit="backbone", preserves=True)
+    inherited, *_ = outcome.events
+    assert inherited.residual == 0
+    assert inherited.tensors_dropped > 0
+    expected = train(trainer, child, alone)
+    assert outcome.finished.checkpoint == expected.finished.checkpoint
+    assert inherited.tensors_new == expected.events[0].tensors_new
+
+
+def test_parent_of_another_detector_gives_what_fits(
+    setup: WorkerSetup, workdir: Path, trainer: DetectionTrainer, parent: NetworkRef
+) -> None:
+    narrow = opened(
+        setup,
+        workdir,
+        "model['neck'].update(out_channels=16)\n"
+        "model['rpn_head'].update(in_channels=16)\n"
+        "model['roi_head']['bbox_roi_extractor'].update(out_channels=16)\n"
+        "model['roi_head']['bbox_head'].update(in_channels=16)\n",
+    )
+    inherited, *_ = train(narrow, child_of(parent, Expand(1, 1, 1)), parent).events
+    assert inherited.residual == 0  # of the stages; the levels have no like
+    assert inherited.dead_tensors == ()
+    assert inherited.tensors_dropped > 0
+
+
+def test_parent_that_this_template_cannot_rebuild_has_no_residual(
+    setup: WorkerSetup, workdir: Path, parent: NetworkRef
+) -> None:
+    other_norms = opened(setup, workdir, "model['backbone'].update(norm_cfg=dict(type='GN', num_groups=4))\n")
+    inherited, *_ = train(other_norms, child_of(parent), parent).events
+    assert inherited.residual is None
+    assert inherited.tensors_dropped > 0  # running statistics
 
 
 def test_parent_without_weights_is_an_error_that_names_it(trainer: DetectionTrainer, seed_network: NetworkRef) -> None:
