@@ -8,16 +8,11 @@ from torch import nn
 
 from lineage.architecture import Genotype, GenotypeError
 from trainers.backbone import SpNet, from_torchvision
+from trainers.weights import TORCHVISION
 
 torch.set_num_threads(1)
 
-TORCHVISION = {
-    "resnet18": "b_11-21-21-21_0-0-0-0",
-    "resnet34": "b_111-2111-211111-211_0-0-0-0",
-    "resnet50": "r_111-2111-211111-211_0-0-0-0",
-    "resnet101": f"r_111-2111-2{'1' * 22}-211_0-0-0-0",
-    "resnext50_32x4d": "x(32x4d)_111-2111-211111-211_0-0-0-0",
-}
+COMPARED = ("resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d")
 
 
 def as_if_trained(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -32,7 +27,7 @@ def as_if_trained(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("name", COMPARED)
 def test_with_the_same_weights_it_is_torchvisions_network(name):
     theirs = as_if_trained(torchvision.models.get_model(name, weights=None)).eval()
     ours = SpNet(TORCHVISION[name])
