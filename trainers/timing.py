@@ -117,16 +117,20 @@ def _batch(images: int, size: Size, classes: int, masks: bool) -> Callable[[], d
     return lambda: {"inputs": [noise] * images, "data_samples": [sample() for _ in range(images)]}
 
 
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a request, as the module says."""
+    try:
+        config = load_template(Path(request["template"]))
+    except TemplateError as error:
+        return {"ok": False, "error": str(error)}
+    return {"ok": True, "kinds": time_networks(config, request["networks"], request["devices"])}
+
+
 def main() -> int:
     request = json.load(sys.stdin)
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as output:  # what libraries print goes elsewhere
         os.dup2(2, 1)
-        try:
-            config = load_template(Path(request["template"]))
-            answer = {"ok": True, "kinds": time_networks(config, request["networks"], request["devices"])}
-        except TemplateError as error:
-            answer = {"ok": False, "error": str(error)}
-        output.write(json.dumps(answer) + "\n")
+        output.write(json.dumps(answer(request)) + "\n")
     return 0
 
 
