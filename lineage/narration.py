@@ -37,6 +37,7 @@ from lineage.events import (
     WorkerLost,
     WorkerStarted,
 )
+from lineage.measurements import mean
 from lineage.story import Job, Story, advance
 
 MESSAGE_LENGTH = 160
@@ -50,15 +51,15 @@ JOB_NAMES: dict[JobKind, str] = {
 
 
 class Narrator:
-    """Tells a run line by line: feed it every event in order."""
+    """Tells a run line by line: feed it every event in order. `story` is what it knows after the last one."""
 
     def __init__(self) -> None:
-        self._story = Story()
+        self.story = Story()
 
     def line(self, recorded: Recorded) -> str | None:
         """The line of one event; None for events that need no line."""
-        line = narrate(self._story, recorded)
-        self._story = advance(self._story, recorded)
+        line = narrate(self.story, recorded)
+        self.story = advance(self.story, recorded)
         return line
 
 
@@ -218,10 +219,10 @@ def _job_line(story: Story, job: Job, event: EpochFinished | JobFinished | JobFa
 
 def _result(story: Story, job: Job, event: JobFinished) -> str:
     """What the last training of a candidate makes of it."""
-    leader = story.leader(job, event)
-    mean = "" if job.repeats == 1 else f"; {_score('mean AP', leader.ap if leader else None)}"
+    leader, aps = story.leader(job, event), story.aps_with(job, event)
+    means = "" if job.repeats == 1 or aps is None else f"; {_score('mean AP', mean(aps))}"
     is_best = leader is not None and (story.best is None or leader.rank < story.best.rank)
-    return f"{mean} (best)" if is_best else mean
+    return f"{means} (best)" if is_best else means
 
 
 def _kept(inherited: WeightsInherited | None) -> str:

@@ -110,10 +110,10 @@ class Story:
         return [aps[repeat] for repeat in wanted] if all(repeat in aps for repeat in wanted) else None
 
     def leader(self, job: Job, event: JobFinished) -> Leader | None:
-        """The candidate as it will be ranked, if `event` is its last training's and it has an AP."""
+        """The candidate as it will be ranked, if `event` is its last training's and it has an AP; controls are not."""
         candidate, aps = self.candidates.get(job.subject_id), self.aps_with(job, event)
         ap = None if aps is None else mean(aps)
-        if candidate is None or ap is None:
+        if candidate is None or ap is None or self.is_control(candidate):
             return None
         return Leader(
             candidate_id=candidate.candidate_id,

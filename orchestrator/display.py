@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lineage.events import (
-    CandidateAbandoned,
-    JobFinished,
+    CandidateProposed,
     PhaseFinished,
     PhaseStarted,
     Recorded,
@@ -37,6 +36,7 @@ class LineDisplay:
         self._narrator = Narrator()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
+        self._proposed: set[str] = set()
         self._config: dict[str, Any] = {}
         self._over = False
 
@@ -69,15 +69,19 @@ class LineDisplay:
         if isinstance(event, RunStarted):
             self._config = event.config
         self._over = isinstance(event, RunFinished | RunStopped)
+        if isinstance(event, CandidateProposed) and not self._narrator.story.is_control(event):
+            self._proposed.add(event.candidate_id)
         if not self._console.is_terminal or self.muted:
             return
         if isinstance(event, PhaseStarted):
             algorithm = self._config[event.step].get("search_algorithm") or {}
-            self._begin(event.step, algorithm.get("max_sample", 1) * algorithm.get("seeds_per_candidate", 1))
+            self._proposed = set()
+            self._begin(event.step, algorithm.get("max_sample", 1))
         elif isinstance(event, PhaseFinished):
             self.close()
-        elif self._progress is not None and self._task is not None and _ends_a_candidate(recorded):
-            self._progress.advance(self._task)
+        elif self._progress is not None and self._task is not None:
+            awaited = self._narrator.story.candidates
+            self._progress.update(self._task, completed=sum(one not in awaited for one in self._proposed))
 
     def _begin(self, title: str, total: int) -> None:
         self.close()
@@ -85,11 +89,6 @@ class LineDisplay:
         self._progress = Progress(*columns, console=self._console, transient=True)
         self._task = self._progress.add_task(title, total=total)
         self._progress.start()
-
-
-def _ends_a_candidate(recorded: Recorded) -> bool:
-    event = recorded.event
-    return isinstance(event, CandidateAbandoned) or (isinstance(event, JobFinished) and event.accuracy is None)
 
 
 def table(title: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> Table:

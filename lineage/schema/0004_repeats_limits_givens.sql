@@ -134,13 +134,17 @@ CREATE TABLE reignitions (
     finished_at TIMESTAMP
 );
 
--- Every trained candidate within the limits, best first.
+-- Every trained candidate within the limits, best first; controls, parents trained on for comparison, are no results.
 CREATE VIEW leaderboard AS
 SELECT
     row_number() OVER (ORDER BY ap DESC NULLS LAST, flops, candidate_id) AS rank,
     candidate_id, arch, phase, ap, ap50, params, flops, peak_memory_bytes, latency_ms, ignition, parent_id, checkpoint
 FROM candidates
-WHERE status = 'trained' AND ruled_out IS NULL
+WHERE status = 'trained' AND ruled_out IS NULL AND candidate_id NOT IN (
+    SELECT control.child_id
+    FROM inheritance AS control JOIN candidates AS parent ON parent.candidate_id = control.parent_id
+    WHERE control.morphisms = ['continue'] AND parent.status <> 'given'
+)
 ORDER BY rank;
 
 -- Ranked candidates of the search and their cost by each objective of the run: 0 where it is none, infinite where it is

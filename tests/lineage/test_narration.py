@@ -265,7 +265,8 @@ def test_a_control_and_an_audit_say_what_they_are():
         (scratch, "b_11-21_0-0, audit of s-0007 from scratch"),
     ):
         line = told(GIVEN, candidate, assigned("j-2", candidate.candidate_id), finished("j-2", ap=0.1))[-1]
-        assert line == f"{candidate.candidate_id} AP 0.100 (best): {network}, 10s"
+        best = "" if candidate is control else " (best)"  # a control is no result
+        assert line == f"{candidate.candidate_id} AP 0.100{best}: {network}, 10s"
 
 
 def test_tensors_that_cannot_learn_are_warned_of_in_the_line_of_their_candidate():

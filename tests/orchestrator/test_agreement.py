@@ -58,7 +58,8 @@ def test_search_tables_and_story_agree(log: Any, tmp_path: Path) -> None:
         assert (status, ruled_out is not None) == (STATUS[candidate.outcome], candidate.ruled_out)
         assert (ap or 0.0, checkpoint) == (candidate.ap, candidate.checkpoint)
     assert not found
-    results = sorted((one for one in state.candidates.values() if one.is_result), key=rank)
+    results = [one for one in state.candidates.values() if one.is_result and not is_control(state, one.candidate_id)]
+    results.sort(key=rank)
     assert leaderboard == [(one.candidate_id, one.ap) for one in results]
     assert leaderboard == [(one.candidate_id, one.ap) for one in story.leaders]
     refused = [event.refused for event in events if isinstance(event, ev.CandidateProposed | ev.PhaseFinished)]

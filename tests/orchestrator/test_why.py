@@ -129,7 +129,7 @@ def test_a_candidate_is_accounted_for_from_its_proposal_to_what_came_from_it(
         "seed 2 of 2: AP 0.400, on cpu:0 in 10s",
     ]
     assert section(lines, "how it ranked") == [
-        "place 1 of 4 in the leaderboard",
+        "place 1 of 3 in the leaderboard",
         "on the Pareto front of AP and flops",
         "gain +0.150 over its control s-2 (AP 0.350 against 0.200)",
     ]
@@ -154,10 +154,10 @@ def test_the_same_facts_come_as_json(record: Callable[..., None], ask_json: Call
 
 
 def test_one_that_is_beaten_says_by_whom_and_a_control_for_whom(record: Callable[..., None], ask: Ask) -> None:
-    record(*FAMILY, *TRAINED)
-    assert section(ask("s-1"), "how it ranked") == [
-        "place 3 of 3 in the leaderboard",
-        "off the Pareto front of AP and flops: dominated by s-2 (AP 0.200)",
+    record(*FAMILY, *TRAINED, *trainings("s-4", "s-3", ap=0.2, flops=300))
+    assert section(ask("s-4"), "how it ranked") == [
+        "place 2 of 3 in the leaderboard",
+        "off the Pareto front of AP and flops: dominated by s-3 (AP 0.350)",
     ]
     assert section(ask("s-2"), "why it was proposed")[0] == (
         "as a control: s-1 trained on for as long as s-3, to compare with"

@@ -59,9 +59,9 @@ async def test_repeats_controls_and_ruled_out_networks_are_shown(made_up, publis
         await made_up.expect(
             pilot,
             "2/4 trained, 1 ruled out, 1 control  running",
-            "best AP 0.205 s-0002   4 proposed, 3 trained, 0 abandoned, 1 ruled out",
+            "best AP 0.150 s-0001   4 proposed, 3 trained, 0 abandoned, 1 ruled out",
             "epoch 1/4  seed 2/2  loss 0.500  AP 0.112",
-            "1  s-0002  0.205",
+            "1  s-0001  0.150",
             "s-0003 ruled out: latency 23.1 ms, more than 20 ms",
             "s-0004 (1 of 2) AP 0.300, 10s",
         )
