@@ -3,7 +3,7 @@
 An event is appended once and never changed. Names are nouns and past verbs. Three kinds of author:
 
 * the search (`orchestrator.search.decide`) records what it intends before it is done: phases, proposals, assignments;
-* a worker reports what came of a job: `WorkerStarted`, `WeightsInherited`, `EpochFinished`, `JobFinished`, `JobFailed`;
+* a worker reports what came of a job (`lineage.reports`);
 * the runtime records the life of the run itself: started, resumed, stopped, workers lost.
 
 No event holds a clock of its own: `Recorded` adds sequence number and time when it is stored.
@@ -12,25 +12,27 @@ No event holds a clock of its own: `Recorded` adds sequence number and time when
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from lineage.cost import Heads
+from lineage.reports import EpochFinished as EpochFinished
+from lineage.reports import EventValue
+from lineage.reports import Fault as Fault
+from lineage.reports import JobFailed as JobFailed
+from lineage.reports import JobFinished as JobFinished
+from lineage.reports import WeightsInherited as WeightsInherited
+from lineage.reports import WorkerLost as WorkerLost
+from lineage.reports import WorkerStarted as WorkerStarted
 
 JobKind = Literal["fast_train", "reignite", "full_train"]
 Phase = Literal["serial", "parallel", "fullytrain", "audit"]
-Fault = Literal["out_of_memory", "non_finite", "crash", "data", "checkpoint", "broken_promise", "bug"]
 Resource = Literal["flops", "params", "memory", "latency"]
 Inherited = Literal["detector", "backbone", "nothing"]
 
 
-class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-    version: ClassVar[int] = 1
-
-
-class RunStarted(_Event):
+class RunStarted(EventValue):
     """A run began. `config` is the whole configuration as validated, `workdir` the folder its relative paths start from,
     `window` how far proposals run ahead of outcomes, `heads` what the template's detector costs beside backbone and neck
     (None: not counted).
@@ -44,24 +46,24 @@ class RunStarted(_Event):
     window: int = Field(ge=1)
     config: dict[str, Any]
     workdir: str = ""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     heads: Heads | None = None
 
 
-class RunResumed(_Event):
+class RunResumed(EventValue):
     """Another process took the run over: jobs without an outcome are issued again, all workers are new."""
 
     kind: Literal["RunResumed"] = "RunResumed"
 
 
-class RunStopped(_Event):
+class RunStopped(EventValue):
     """The run was interrupted and can be resumed."""
 
     kind: Literal["RunStopped"] = "RunStopped"
     reason: str
 
 
-class RunFinished(_Event):
+class RunFinished(EventValue):
     """The pipeline came to its end (`outcome` completed) or can't go on (failed)."""
 
     kind: Literal["RunFinished"] = "RunFinished"
@@ -70,7 +72,7 @@ class RunFinished(_Event):
     best_candidate_id: str | None = None
 
 
-class PhaseStarted(_Event):
+class PhaseStarted(EventValue):
     """A pipeline step began. `step` is its section's name in the configuration."""
 
     kind: Literal["PhaseStarted"] = "PhaseStarted"
@@ -78,7 +80,7 @@ class PhaseStarted(_Event):
     phase: Phase
 
 
-class PhaseFinished(_Event):
+class PhaseFinished(EventValue):
     """A pipeline step ended; `best_candidate_id` is what the next step starts from."""
 
     kind: Literal["PhaseFinished"] = "PhaseFinished"
@@ -86,10 +88,10 @@ class PhaseFinished(_Event):
     phase: Phase
     reason: str
     best_candidate_id: str | None = None
-    refused: dict[str, int] = {}
+    refused: dict[str, int] = Field(default_factory=dict)
 
 
-class NetworkGiven(_Event):
+class NetworkGiven(EventValue):
     """A step starts from a network that no step of this run trains: a code, a record, another run, a file of weights.
 
     `source` is where it came from in the user's words, `checkpoint` its weights (None: a code alone), `ap` what was
@@ -115,7 +117,7 @@ class NetworkGiven(_Event):
     flops: int
 
 
-class CandidateProposed(_Event):
+class CandidateProposed(EventValue):
     """The search intends to train a network.
 
     `parent_probabilities` are the probabilities the parent was drawn with, `ignition` counts the reignitions behind the
@@ -136,17 +138,17 @@ class CandidateProposed(_Event):
     parent_id: str | None = None
     reignition_id: str | None = None
     morphisms: tuple[str, ...] = ()
-    parent_probabilities: dict[str, float] = {}
+    parent_probabilities: dict[str, float] = Field(default_factory=dict)
     inherit: Inherited = "detector"
     seeds: int = Field(default=1, ge=1)
     control_id: str | None = None
-    refused: dict[str, int] = {}
+    refused: dict[str, int] = Field(default_factory=dict)
     audited_id: str | None = None
     params: int
     flops: int
 
 
-class CandidateRuledOut(_Event):
+class CandidateRuledOut(EventValue):
     """A trained candidate breaks a limit as measured: it is neither a result nor a parent. Bytes or milliseconds."""
 
     kind: Literal["CandidateRuledOut"] = "CandidateRuledOut"
@@ -156,7 +158,7 @@ class CandidateRuledOut(_Event):
     allowed: float
 
 
-class CandidateAbandoned(_Event):
+class CandidateAbandoned(EventValue):
     """No attempt at this candidate succeeded; it is never ranked."""
 
     kind: Literal["CandidateAbandoned"] = "CandidateAbandoned"
@@ -165,14 +167,14 @@ class CandidateAbandoned(_Event):
     message: str
 
 
-class ReignitionRequested(_Event):
+class ReignitionRequested(EventValue):
     """Somebody asked for a reignition by hand; the search proposes it when growth can go on from it."""
 
     kind: Literal["ReignitionRequested"] = "ReignitionRequested"
     by: str
 
 
-class ReignitionProposed(_Event):
+class ReignitionProposed(EventValue):
     """The backbone of `candidate_id` goes back to classification. The numbers are what triggered it.
 
     `trigger`: growth stalled, the configuration asks for it at the start, or somebody requested it.
@@ -189,7 +191,7 @@ class ReignitionProposed(_Event):
     trigger: Literal["stall", "start", "request"] = "stall"
 
 
-class ReignitionAbandoned(_Event):
+class ReignitionAbandoned(EventValue):
     """No attempt at this reignition succeeded; growth goes on without it."""
 
     kind: Literal["ReignitionAbandoned"] = "ReignitionAbandoned"
@@ -198,24 +200,7 @@ class ReignitionAbandoned(_Event):
     message: str
 
 
-class WorkerStarted(_Event):
-    """A worker process is ready on a device slot, for example ``cpu:0`` or ``cuda:3``."""
-
-    kind: Literal["WorkerStarted"] = "WorkerStarted"
-    device: str
-    name: str
-    memory_bytes: int | None = None
-
-
-class WorkerLost(_Event):
-    """A worker process ended without being asked to; its job, if any, has its own `JobFailed`."""
-
-    kind: Literal["WorkerLost"] = "WorkerLost"
-    device: str
-    message: str
-
-
-class JobAssigned(_Event):
+class JobAssigned(EventValue):
     """A job goes to a device. `subject_id` is a candidate, or a reignition for kind reignite.
 
     `repeat` counts the trainings of one candidate with different seeds, from 1.
@@ -228,67 +213,6 @@ class JobAssigned(_Event):
     device: str
     attempt: int = Field(ge=1)
     repeat: int = Field(default=1, ge=1)
-
-
-class WeightsInherited(_Event):
-    """A child took its parent's weights; tensors counted over the whole detector.
-
-    `residual` is max|f_child - f_parent| at birth on a probe batch, over shared feature levels (None: none).
-    `dead_tensors` are the new parameters of backbone and neck that got no gradient within two steps of training on the
-    probe batch (None: not measured).
-    """
-
-    kind: Literal["WeightsInherited"] = "WeightsInherited"
-    job_id: str
-    attempt: int
-    child_id: str
-    parent_id: str
-    tensors_copied: int
-    tensors_adapted: int
-    tensors_new: int
-    tensors_dropped: int
-    residual: float | None
-    dead_tensors: tuple[str, ...] | None = None
-
-
-class EpochFinished(_Event):
-    """An epoch of training ended. `ap` is the validation AP, or the validation accuracy of a classification job."""
-
-    kind: Literal["EpochFinished"] = "EpochFinished"
-    job_id: str
-    attempt: int
-    epoch: int = Field(ge=1)
-    epochs: int = Field(ge=1)
-    loss: float
-    ap: float | None = None
-
-
-class JobFinished(_Event):
-    """A job ended well. `checkpoint` is the sha256 of its safetensors file; `accuracy` is set for kind reignite."""
-
-    kind: Literal["JobFinished"] = "JobFinished"
-    job_id: str
-    attempt: int
-    checkpoint: str
-    ap: float | None = None
-    ap50: float | None = None
-    accuracy: float | None = None
-    params: int | None = None
-    flops: int | None = None
-    peak_memory_bytes: int | None = None
-    latency_ms: float | None = None
-
-
-class JobFailed(_Event):
-    """A job ended badly. The fault says who must act: data and checkpoint (a file that is gone or damaged) are the
-    user's; broken_promise (a morphism that keeps the function did not) and bug are ours; the others may be tried again.
-    """
-
-    kind: Literal["JobFailed"] = "JobFailed"
-    job_id: str
-    attempt: int
-    fault: Fault
-    message: str
 
 
 Event = Annotated[

@@ -102,7 +102,7 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
     signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
     try:
         with folder.held(), EventStore.create(folder.database) as store:
-            given = given_networks(config, plan.workdir, folder.checkpoints, plan.simulate)
+            given = given_networks(config, plan.workdir, folder.checkpoints, plan.simulate, plan.heads)
             check_limits(config, given, plan.heads)
             executor = _executor(folder, started, devices, EPOCH, speed)
             watchers = replace(watchers, listeners=(notice, *watchers.listeners))

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from lineage.architecture import Genotype
-from lineage.cost import Heads, cost
+from lineage.cost import Heads
 from lineage.events import NetworkGiven
 from orchestrator.config import RunConfig
 from orchestrator.devices import environment
 from orchestrator.errors import ConfigError, UserError
-from orchestrator.search.limits import broken_by
+from orchestrator.search.limits import broken_by, predict
 
 TEMPLATE_TIMEOUT_S = 120
 
@@ -148,8 +148,9 @@ def check_limits(config: RunConfig, given: Sequence[NetworkGiven], heads: Heads 
         if step.search_algorithm is None or (name not in starts and code is None):
             continue
         code, width = starts.get(name, (code or "", space.base_width))
-        predicted = cost(Genotype.parse(code), width, space.image_size, space.neck_channels, heads)
-        if broken := broken_by(predicted, space.limits):
+        genotype = Genotype.parse(code)
+        if broken := broken_by(genotype, width, space, heads):
+            predicted = predict(genotype, width, space, heads)
             raise ConfigError(
                 f"{name}: its first network {code} breaks search_space.limits.{broken}: it is predicted to have "
                 f"{predicted.flops} FLOPs, {predicted.params} parameters and {predicted.activation_bytes} bytes of "

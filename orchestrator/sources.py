@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from lineage.architecture import Genotype
-from lineage.cost import cost
+from lineage.cost import Heads, cost
 from lineage.events import NetworkGiven
 from lineage.morphism import Blueprint
 from orchestrator.config import RunConfig
@@ -31,13 +31,19 @@ WEIGHTS_TIMEOUT_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where things are looked for and put. `checkpoints` None: the run is simulated, no weights are read."""
+    """Where things are looked for and put. `checkpoints` None: the run is simulated, no weights are read.
+
+    `heads` are what the detector costs beside backbone and neck, where that is known.
+    """
 
     workdir: Path
     checkpoints: Path | None
+    heads: Heads | None
 
 
-def given_networks(config: RunConfig, workdir: Path, checkpoints: Path, simulate: bool) -> list[NetworkGiven]:
+def given_networks(
+    config: RunConfig, workdir: Path, checkpoints: Path, simulate: bool, heads: Heads | None = None
+) -> list[NetworkGiven]:
     """The networks that the steps of a new run are given, in the order of its pipeline.
 
     Args:
@@ -49,7 +55,7 @@ def given_networks(config: RunConfig, workdir: Path, checkpoints: Path, simulate
         ConfigError: a source is not there, is no record, or holds a network that the step can't start from.
         RunError: another run can't be read, or has no weights to give.
     """
-    place, numbers = Place(workdir, None if simulate else checkpoints), count(1)
+    place, numbers = Place(workdir, None if simulate else checkpoints, heads), count(1)
     given: list[NetworkGiven] = []
     for name in config.pipeline:
         if config.steps[name].phase == "audit":
@@ -75,7 +81,7 @@ def _start(config: RunConfig, name: str, place: Place, numbers: Iterator[int]) -
         source = Path(space.weights).name
         checkpoint = _weights(name, place, space.weights, code, space.base_width) or f"simulated-{candidate_id}"
     blueprint = Blueprint.seed(Genotype.parse(code), candidate_id)
-    return _event(config, name, candidate_id, source, blueprint, space.base_width, checkpoint=checkpoint)
+    return _event(config, name, candidate_id, source, blueprint, space.base_width, place.heads, checkpoint=checkpoint)
 
 
 def _from_source(config: RunConfig, name: str, candidate_id: str, source: str, place: Place) -> NetworkGiven:
@@ -89,13 +95,15 @@ def _from_source(config: RunConfig, name: str, candidate_id: str, source: str, p
             run = run if other else None
         if run is not None:
             best = result_of(run, other)
-            return _of_candidate(config, name, candidate_id, source, best, hand_over(run, best, place.checkpoints))
+            return _of_candidate(
+                config, name, candidate_id, source, best, hand_over(run, best, place.checkpoints), place.heads
+            )
         if _is_file(path):
             genotype, ap = best_of(
-                path, lambda one: cost(one, space.base_width, space.image_size, space.neck_channels).flops
+                path, lambda one: cost(one, space.base_width, space.image_size, space.neck_channels, place.heads).flops
             )
             blueprint = Blueprint.seed(genotype, candidate_id)
-            return _event(config, name, candidate_id, source, blueprint, space.base_width, ap=ap)
+            return _event(config, name, candidate_id, source, blueprint, space.base_width, place.heads, ap=ap)
     key = "trainer.model_desc_file" if step.search_algorithm is None else "search_algorithm.last_search_result"
     raise ConfigError(f"{name}.{key}: {_nothing_at(source, place)}")
 
@@ -114,7 +122,7 @@ def _audited(config: RunConfig, name: str, place: Place) -> list[NetworkGiven]:
     for one in sorted((*parents, *audited), key=list(run.state.candidates.values()).index):
         if one.candidate_id not in given:
             checkpoint = hand_over(run, one, place.checkpoints)
-            event = _of_candidate(config, name, one.candidate_id, audit.run, one, checkpoint)
+            event = _of_candidate(config, name, one.candidate_id, audit.run, one, checkpoint, place.heads)
             family = {"parent_id": one.parent_id, "morphisms": one.morphisms} if one.parent_id in ids else {}
             given[one.candidate_id] = event.model_copy(update={**family, "seed": seed_of_training(run, one)})
     return list(given.values())
@@ -135,7 +143,13 @@ def _audited_candidate(name: str, run: OtherRun, candidate_id: str) -> Candidate
 
 
 def _of_candidate(
-    config: RunConfig, name: str, candidate_id: str, source: str, candidate: Candidate, checkpoint: str
+    config: RunConfig,
+    name: str,
+    candidate_id: str,
+    source: str,
+    candidate: Candidate,
+    checkpoint: str,
+    heads: Heads | None,
 ) -> NetworkGiven:
     return _event(
         config,
@@ -144,6 +158,7 @@ def _of_candidate(
         source,
         candidate.blueprint,
         candidate.base_width,
+        heads,
         ignition=candidate.ignition,
         ap=candidate.ap,
         checkpoint=checkpoint,
@@ -157,6 +172,7 @@ def _event(
     source: str,
     blueprint: Blueprint,
     base_width: int,
+    heads: Heads | None,
     *,
     ignition: int = 0,
     ap: float | None = None,
@@ -167,7 +183,7 @@ def _event(
     refusal = too_wide if step.search_algorithm is None else space.refusal
     if (reason := refusal(genotype, base_width)) is not None:
         raise ConfigError(f"{name} can't start from {source}: {reason}")
-    predicted = cost(genotype, base_width, space.image_size, space.neck_channels)
+    predicted = cost(genotype, base_width, space.image_size, space.neck_channels, heads)
     return NetworkGiven(
         candidate_id=candidate_id,
         step=name,

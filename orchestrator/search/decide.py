@@ -33,6 +33,7 @@ from orchestrator.search import audit, fullytrain, parallel, serial
 from orchestrator.search.evolve import evolve
 from orchestrator.search.limits import ruling_out
 from orchestrator.search.state import Job, SearchState
+from orchestrator.sections import Limits
 
 MAX_FAILURES = 3
 FINAL_FAULTS: tuple[Fault, ...] = ("data", "broken_promise")
@@ -97,7 +98,7 @@ def _abandon(state: SearchState) -> tuple[Event, ...]:
 
 def _rule_out(state: SearchState) -> tuple[Event, ...]:
     limits = state.step.search_space.limits
-    if state.step.search_algorithm is None or not limits.model_fields_set:
+    if state.step.search_algorithm is None or limits == Limits():
         return ()
     for item in state.items:
         candidate = state.candidates.get(item)

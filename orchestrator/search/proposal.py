@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lineage.architecture import Genotype
-from lineage.cost import Cost, cost
 from lineage.events import CandidateProposed, Inherited, PhaseFinished
 from lineage.morphism import Blueprint
-from orchestrator.search.limits import broken_by
+from orchestrator.search.limits import broken_by, predict
 from orchestrator.search.state import Candidate, SearchState, rank
 
 MAX_DRAWS = 1000  # draws without a new network before the space counts as exhausted
@@ -70,8 +69,8 @@ def draw_new(state: SearchState, ignition: int, draw: Callable[[], Draw]) -> tup
         if drawn.blueprint.genotype.code in known:
             reason: str | None = DUPLICATE
         else:
-            predicted = predict(state, drawn.blueprint.genotype, drawn.parent.base_width)
-            reason = broken_by(predicted, state.step.search_space.limits)
+            width, space = drawn.parent.base_width, state.step.search_space
+            reason = broken_by(drawn.blueprint.genotype, width, space, state.heads)
         if reason is None:
             return drawn, dict(refused)
         refused[reason] += 1
@@ -83,12 +82,6 @@ def exhausted(refused: Mapping[str, int]) -> str:
     reasons = [f"{refused[DUPLICATE]} had been tried"] if refused.get(DUPLICATE) else []
     reasons += [f"{number} break the limit of {name}" for name, number in sorted(refused.items()) if name != DUPLICATE]
     return f"the space is exhausted: of {MAX_DRAWS} networks drawn none is new ({', '.join(reasons)})"
-
-
-def predict(state: SearchState, genotype: Genotype, base_width: int) -> Cost:
-    """Predicted cost of a detector, of backbone and neck alone where its heads are not known."""
-    space = state.step.search_space
-    return cost(genotype, base_width, space.image_size, space.neck_channels, state.heads)
 
 
 def proposed(
@@ -110,7 +103,7 @@ def proposed(
     assert state.current_step is not None
     step = state.step
     width = base_width or (parent.base_width if parent else step.search_space.base_width)
-    predicted = predict(state, blueprint.genotype, width)
+    predicted = predict(blueprint.genotype, width, step.search_space, state.heads)
     return CandidateProposed(
         candidate_id=candidate_id,
         step=state.current_step,
