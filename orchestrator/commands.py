@@ -24,10 +24,7 @@ from orchestrator.run_folder import RunFolder, find_run, new_run
 from orchestrator.search.state import SearchState
 
 INTERRUPTED = 130
-FRONT = """
-    SELECT candidate_id AS candidate, arch, ap, flops, params
-    FROM pareto_front ORDER BY ap DESC, flops
-"""
+COSTS = {"flops": "flops", "params": "params", "memory": "peak_memory_bytes", "latency": "latency_ms"}
 
 
 def start(
@@ -177,8 +174,12 @@ def _summarize(console: Console, folder: RunFolder, state: SearchState, as_json:
         console.print(f"{reason}; go on with: spnas-orch resume {shlex.quote(str(shown))}", soft_wrap=True)
         return INTERRUPTED if reason == "interrupted" else 1
     with open_snapshot(folder.database) as store:
-        front = store.query(FRONT)
-        (simulated, reason), *_ = store.query("SELECT simulated, reason FROM run").rows
+        (simulated, reason, objectives), *_ = store.query("SELECT simulated, reason, objectives FROM run").rows
+        shown_costs = dict.fromkeys(COSTS[name] for name in (*objectives, "flops", "params"))
+        front = store.query(
+            f"SELECT candidate_id AS candidate, arch, ap, {', '.join(shown_costs)} "
+            "FROM pareto_front ORDER BY ap DESC, flops"
+        )
     if state.status == "failed":
         console.print(f"the search failed: {reason}; the logs are in {shown / 'logs'}", soft_wrap=True, highlight=False)
         return 1
@@ -186,7 +187,9 @@ def _summarize(console: Console, folder: RunFolder, state: SearchState, as_json:
         _print_audit(console, folder, as_json)
         return 0
     note = " (simulated)" if simulated else ""
-    console.print(table(f"Pareto front{note}: AP after fast training against FLOPs", front.columns, front.rows))
+    console.print(
+        table(f"Pareto front{note}: AP after fast training against {', '.join(objectives)}", front.columns, front.rows)
+    )
     console.print(
         f"files: {shown}/ (lineage.duckdb, total_list_*.csv, pareto_front.csv, models/, logs/)", soft_wrap=True
     )
