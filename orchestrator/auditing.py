@@ -14,30 +14,16 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from lineage.events import RunStarted
-from lineage.snapshot import open_snapshot
 from orchestrator.config_file import parse_config
 from orchestrator.display import table
 from orchestrator.errors import UserError
 from orchestrator.launch import Plan
+from orchestrator.outside import open_run
 from orchestrator.run_folder import RunFolder
-from orchestrator.search.evolve import evolve
 from orchestrator.search.proposal import is_control
 from orchestrator.search.state import Candidate, SearchState, rank
 
 WAYS = {"detector": "whole detector", "backbone": "backbone alone", "nothing": "from scratch"}
-
-
-def load(folder: RunFolder) -> tuple[RunStarted, SearchState]:
-    """How a run was started, and its state."""
-    with open_snapshot(folder.database) as store:
-        log = [recorded.event for recorded in store.read()]
-    state = SearchState()
-    for event in log:
-        state = evolve(state, event)
-    started = log[0]
-    assert isinstance(started, RunStarted)
-    return started, state
 
 
 def audit_plan(folder: RunFolder, count: int, step: str | None, epochs: int | None) -> Plan:
@@ -46,7 +32,8 @@ def audit_plan(folder: RunFolder, count: int, step: str | None, epochs: int | No
     Raises:
         UserError: the run has no such step, or too few candidates that inherited weights.
     """
-    started, state = load(folder)
+    run = open_run(folder.path)
+    started, state = run.started, run.state
     assert state.config is not None
     searches = [name for name in state.config.pipeline if state.config.steps[name].search_algorithm is not None]
     step = step or (searches[0] if searches else None)
@@ -80,7 +67,8 @@ def audit_plan(folder: RunFolder, count: int, step: str | None, epochs: int | No
 
 def report(folder: RunFolder) -> dict[str, Any]:
     """What an audit found: AP of each candidate in each way (the whole detector is the search's own), means, and tau."""
-    started, state = load(folder)
+    run = open_run(folder.path)
+    state = run.state
     assert state.config is not None
     audit = state.config.steps[state.config.pipeline[0]].audit
     assert audit is not None
@@ -88,7 +76,7 @@ def report(folder: RunFolder) -> dict[str, Any]:
     whole = [row for row in rows if all(row["ap"][way] is not None for way in WAYS)]
     return {
         "run": audit.run,
-        "simulated": started.simulated,
+        "simulated": run.simulated,
         "epochs": state.config.steps[state.config.pipeline[0]].trainer.epoch,
         "candidates": rows,
         "mean_ap": {way: _mean([row["ap"][way] for row in whole]) for way in WAYS},

@@ -19,6 +19,7 @@ from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.errors import UserError
 from orchestrator.launch import Plan, Watchers, resume_run, start_run
 from orchestrator.notices import notices
+from orchestrator.outside import open_run
 from orchestrator.preparation import check_data, check_limits, check_template, make_data
 from orchestrator.run_folder import RunFolder, find_run, new_run
 from orchestrator.search.state import SearchState
@@ -76,7 +77,7 @@ def audit(
 ) -> int:
     """Train candidates of a run again in other ways and compare; an audit itself is reported. The exit code."""
     folder = find_run(run)
-    _, state = auditing.load(folder)
+    state = open_run(folder.path).state
     if _is_audit(state):
         if not state.is_over:
             raise UserError(f"the audit {run} is not over; go on with spnas-orch resume {shlex.quote(run)}")

@@ -27,11 +27,15 @@ from orchestrator.search.state import Candidate, SearchState, rank
 
 @dataclass(frozen=True, slots=True)
 class OtherRun:
-    """A run's folder, what it has come to, and whether it was simulated."""
+    """A run's folder, how it was started, and what it has come to."""
 
     folder: RunFolder
+    started: RunStarted
     state: SearchState
-    simulated: bool
+
+    @property
+    def simulated(self) -> bool:
+        return self.started.simulated
 
     @property
     def config(self) -> RunConfig:
@@ -62,7 +66,7 @@ def open_run(path: Path) -> OtherRun:
         ) from error
     if not isinstance(first, RunStarted):
         raise RunError(f"run {path} was killed before it began: it has nothing to start from")
-    return OtherRun(folder, state, first.simulated)
+    return OtherRun(folder, first, state)
 
 
 def result_of(run: OtherRun, step: str | None = None) -> Candidate:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.auditing import audit_plan, load, report
+from orchestrator.auditing import audit_plan, report
 from orchestrator.errors import UserError
+from orchestrator.outside import open_run
 from orchestrator.run_folder import RunFolder
 
 COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
@@ -39,7 +40,7 @@ def found(folder: Path) -> dict[str, Any]:
 
 
 def test_the_best_the_worst_and_those_between_are_audited_and_no_reignited_network(folder: Path):
-    _, state = load(RunFolder(folder / "run"))
+    state = open_run(folder / "run").state
     plan = audit_plan(RunFolder(folder / "run"), 3, None, None)
     audit = plan.config.steps["audit"].audit
     assert audit is not None
@@ -53,8 +54,7 @@ def test_the_best_the_worst_and_those_between_are_audited_and_no_reignited_netwo
 
 
 def test_the_report_has_the_ap_of_each_way_and_the_searchs_own(folder: Path, found: dict[str, Any]):
-    _, audited = load(RunFolder(folder / "run"))
-    _, audit = load(RunFolder(folder / "audit"))
+    audited, audit = open_run(folder / "run").state, open_run(folder / "audit").state
     assert len(found["candidates"]) == 3
     for row in found["candidates"]:
         again = {one.inherit: one.ap for one in audit.candidates.values() if one.audited_id == row["candidate"]}
@@ -85,7 +85,7 @@ def test_json_stands_alone_on_standard_output_and_progress_goes_to_the_other(fol
 def test_an_audit_may_be_longer_than_the_search(folder: Path):
     plan = audit_plan(RunFolder(folder / "run"), 2, "parallel", 7)
     assert plan.config.steps["audit"].trainer.epoch == 7
-    assert plan.config.general.seed == load(RunFolder(folder / "run"))[1].seed
+    assert plan.config.general.seed == open_run(folder / "run").state.seed
 
 
 @pytest.mark.parametrize(
