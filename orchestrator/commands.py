@@ -23,6 +23,7 @@ from orchestrator.outside import open_run
 from orchestrator.preparation import check_data, check_limits, check_template, make_data
 from orchestrator.run_folder import RunFolder, find_run, new_run
 from orchestrator.search.state import SearchState
+from orchestrator.sources import given_networks
 
 INTERRUPTED = 130
 COSTS = {"flops": "flops", "params": "params", "memory": "peak_memory_bytes", "latency": "latency_ms"}
@@ -110,7 +111,8 @@ def check(config_path: Path, overrides: list[str]) -> None:
     console.print(f"template {workdir / config.template} (it is Python, and loading it runs it)")
     facts = check_template(config, workdir)
     heads = Heads(**facts["heads"]) if facts["heads"] else None
-    check_limits(config.fitted(facts["neck_channels"]), [], heads)
+    given = given_networks(config, workdir, workdir, simulate=True)  # nothing is copied, weights are not read
+    check_limits(config.fitted(facts["neck_channels"]), given, heads)
     counted = "" if facts["heads"] else f"; costs are of backbone and neck alone: {facts['heads_unknown']}"
     console.print(f"  loads: {facts['detector']}, {facts['classes']} classes{counted}", soft_wrap=True, markup=False)
     if config.general.make_data is None:

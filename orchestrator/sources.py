@@ -49,7 +49,7 @@ def given_networks(
     Args:
         workdir: folder of the configuration, which relative paths start from; a run may also be one in ./runs.
         checkpoints: folder of the new run, where the weights are put.
-        simulate: weights are not read; they count as there.
+        simulate: weights are not read; their file has to be there.
 
     Raises:
         ConfigError: a source is not there, is no record, or holds a network that the step can't start from.
@@ -202,11 +202,11 @@ def _event(
 
 def _weights(name: str, place: Place, weights: str, code: str, base_width: int) -> str | None:
     """Checkpoint of a file of torchvision weights, made by a process that may use torch; None: the run is simulated."""
-    if place.checkpoints is None:
-        return None
     file, key = place.workdir / weights, f"{name}.search_space.weights"
     if not _is_file(file):
         raise ConfigError(f"{key}: {file} does not exist: expected a file of torchvision weights (.pth, .safetensors)")
+    if place.checkpoints is None:
+        return None
     command = [sys.executable, "-P", "-m", "trainers.weights", str(file), code, str(base_width), str(place.checkpoints)]
     try:
         done = subprocess.run(

@@ -374,7 +374,11 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path):
         given(starting_from(None, space=WEIGHTS), tmp_path)
 
 
-def test_a_simulated_run_reads_no_weights_but_counts_them_as_there(tmp_path: Path):
+def test_a_simulated_run_reads_no_weights_but_their_file_has_to_be_there(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"a\.search_space\.weights: .*resnet\.pth does not exist"):
+        the_one(starting_from(None, space=WEIGHTS), tmp_path, simulate=True)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "resnet.pth").write_text("never read")
     network = the_one(starting_from(None, space=WEIGHTS), tmp_path, simulate=True)
     assert network.source == "resnet.pth"
     assert network.checkpoint is not None
