@@ -86,17 +86,17 @@ def of(log: Sequence[Event], kind: type[T]) -> list[T]:
 
 
 def decisions(log: Sequence[Event]) -> list[Event]:
-    """What was decided, without where and when it was carried out."""
+    """What was decided, without where and when it was carried out; who is ruled out, but not when that was known."""
     kinds = (
         CandidateProposed,
-        CandidateRuledOut,
         ReignitionProposed,
         PhaseStarted,
         PhaseFinished,
         RunFinished,
         CandidateAbandoned,
     )
-    return [event for event in log if isinstance(event, kinds)]
+    ruled_out = sorted(of(log, CandidateRuledOut), key=lambda event: event.candidate_id)
+    return [*(event for event in log if isinstance(event, kinds)), *ruled_out]
 
 
 def folded(events: list[Event]) -> SearchState:
