@@ -1,6 +1,6 @@
 """What a configuration says that has no effect here, and what happens instead: so that nobody waits for it in vain.
 
-A key is told of once it is given with a value that asks for something else than what is done anyway.
+A key is told of once it is given, unless its value names what is done anyway (one device a network, PyTorch).
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ _PIPE_STEP: dict[str, tuple[tuple[Any, ...], str]] = {
     "pretrained_folder": ((), _SOURCES),
 }
 _TRAINER: dict[str, tuple[tuple[Any, ...], str]] = {
-    "callbacks": (("SpNasTrainerCallback", ["SpNasTrainerCallback"]), "mmdet trains, as the template says"),
-    "lazy_built": ((True,), "a network is built where it is trained"),
+    "callbacks": ((), "mmdet trains, as the template says"),
+    "lazy_built": ((), "a network is built where it is trained"),
     "gpus": ((1,), _ONE_DEVICE),
-    "debug": ((False,), "every training is logged in full"),
+    "debug": ((), "every training is logged in full"),
 }
 
 

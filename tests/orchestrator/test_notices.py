@@ -88,7 +88,12 @@ def test_the_example_has_nothing_that_needs_telling():
     [
         ({"trainer": {"gpus": 8}}, f"nas1.trainer.gpus: 8 {ONE_DEVICE}"),
         ({"trainer": {"debug": True}}, "nas1.trainer.debug: True has no effect: every training is logged in full"),
-        ({"trainer": {"lazy_built": False}}, "nas1.trainer.lazy_built: False has no effect"),
+        ({"trainer": {"lazy_built": True}}, "nas1.trainer.lazy_built: True has no effect"),
+        ({"trainer": {"debug": False}}, "nas1.trainer.debug: False has no effect"),
+        (
+            {"trainer": {"callbacks": "SpNasTrainerCallback"}},
+            "nas1.trainer.callbacks: SpNasTrainerCallback has no effect",
+        ),
         ({"trainer": {"callbacks": "Other"}}, "nas1.trainer.callbacks: Other has no effect: mmdet trains"),
         ({"trainer": {"model_desc": "b_1-1_0-0"}}, "nas1.trainer.model_desc: b_1-1_0-0 has no effect: a search starts"),
         (
@@ -124,7 +129,7 @@ def test_a_key_of_a_step_without_effect_is_told_with_what_happens_instead(step: 
 @pytest.mark.parametrize(
     "step",
     [
-        {"trainer": {"gpus": 1, "debug": False, "lazy_built": True, "callbacks": "SpNasTrainerCallback"}},
+        {"trainer": {"gpus": 1}},
         {"trainer": {"gpus": None, "callbacks": None}},
         {"pipe_step": {"type": "SpNasPipeStep", "models_folder": None}},
         {"search_algorithm": {"sample_level": "parallel", "max_optimal": 1, "serial_settings": None}},
