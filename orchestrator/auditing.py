@@ -52,7 +52,11 @@ def audit_plan(folder: RunFolder, count: int, step: str | None, epochs: int | No
         "audit": {
             "pipe_step": {"type": "AuditPipeStep"},
             "search_space": section["search_space"] | {"weights": None},
-            "audit": {"run": str(folder.path), "candidates": sorted(one.candidate_id for one in chosen)},
+            "audit": {
+                "run": str(folder.path),
+                "candidates": sorted(one.candidate_id for one in chosen),
+                "searched_epoch": section["trainer"]["epoch"],
+            },
             "trainer": section["trainer"] | ({"epoch": epochs} if epochs else {}),
         },
     }
@@ -72,12 +76,14 @@ def report(folder: RunFolder) -> dict[str, Any]:
     assert state.config is not None
     audit = state.config.steps[state.config.pipeline[0]].audit
     assert audit is not None
+    epochs = state.config.steps[state.config.pipeline[0]].trainer.epoch
     rows = [_row(state, candidate_id) for candidate_id in audit.candidates]
     whole = [row for row in rows if all(row["ap"][way] is not None for way in WAYS)]
     return {
         "run": audit.run,
         "simulated": run.simulated,
-        "epochs": state.config.steps[state.config.pipeline[0]].trainer.epoch,
+        "epochs": epochs,
+        "search_epochs": audit.searched_epoch or epochs,
         "candidates": rows,
         "mean_ap": {way: _mean([row["ap"][way] for row in whole]) for way in WAYS},
         "kendall_tau": {
@@ -93,7 +99,10 @@ def table_of(found: Mapping[str, Any]) -> Table:
     lines = [[row["candidate"], row["arch"], *(row["ap"][way] for way in WAYS)] for row in rows]
     lines.append(["mean", "", *(_rounded(found["mean_ap"][way]) for way in WAYS)])
     lines.append(["tau", "", None, *(_rounded(tau) for tau in found["kendall_tau"].values())])
-    columns = ("candidate", "arch", *(f"AP, {name}" for name in WAYS.values()))
+    search, *again = WAYS.values()
+    same = found["epochs"] == found["search_epochs"]
+    length = "" if same else f" ({_epochs(found['search_epochs'])}, in the search)"
+    columns = ("candidate", "arch", f"AP, {search}{length}", *(f"AP, {name}" for name in again))
     simulated = " (simulated)" if found["simulated"] else ""
     return table(f"audit of {found['run']}{simulated} after {_epochs(found['epochs'])}", columns, lines)
 
@@ -103,10 +112,14 @@ def sentence(found: Mapping[str, Any]) -> str:
     mean, tau = found["mean_ap"], found["kendall_tau"]
     if mean["nothing"] is None:
         return "no candidate could be trained in both ways"
-    times = f" ({mean['detector'] / mean['nothing']:.1f} times that)" if mean["nothing"] else ""
+    whole = f"{mean['detector']:.3f} with the whole detector"
+    if found["epochs"] != found["search_epochs"]:
+        whole += f" after {_epochs(found['search_epochs'])} in the search, which is no comparison"
+    elif mean["nothing"]:
+        whole += f" ({mean['detector'] / mean['nothing']:.1f} times that)"
     return (
-        f"mean AP {mean['nothing']:.3f} from scratch, {mean['backbone']:.3f} with the backbone inherited, "
-        f"{mean['detector']:.3f} with the whole detector{times}; Kendall's tau to the search's order "
+        f"mean AP after {_epochs(found['epochs'])}: {mean['nothing']:.3f} from scratch, "
+        f"{mean['backbone']:.3f} with the backbone inherited, {whole}; Kendall's tau to the search's order "
         f"{_number(tau['backbone'])} (backbone), {_number(tau['nothing'])} (scratch)"
     )
 

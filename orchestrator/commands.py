@@ -119,7 +119,9 @@ def check(config_path: Path, overrides: list[str]) -> None:
         check_data(config, workdir)
     for name in config.pipeline:
         console.print(f"step {name}: {_describe(config, name)}", markup=False)
-    console.print(f"configuration and template can be used: spnas-orch start {shlex.quote(str(config_path))}")
+    console.print(
+        f"configuration and template can be used (no data set was opened): spnas-orch start {shlex.quote(str(config_path))}"
+    )
 
 
 class _Watching:
@@ -190,12 +192,12 @@ def _summarize(console: Console, folder: RunFolder, state: SearchState, as_json:
         _print_audit(console, folder, as_json)
         return 0
     note = " (simulated)" if simulated else ""
-    console.print(
-        table(f"Pareto front{note}: AP after fast training against {', '.join(objectives)}", front.columns, front.rows)
-    )
-    console.print(
-        f"files: {shown}/ (lineage.duckdb, total_list_*.csv, pareto_front.csv, models/, logs/)", soft_wrap=True
-    )
+    records = ""
+    if front.rows:
+        title = f"Pareto front{note}: AP after fast training against {', '.join(objectives)}"
+        console.print(table(title, front.columns, front.rows))
+        records = "total_list_*.csv, pareto_front.csv, "
+    console.print(f"files: {shown}/ (lineage.duckdb, {records}models/, logs/)", soft_wrap=True)
     console.print(
         f'next:  spnas-orch sql {shlex.quote(str(shown))} "SELECT * FROM leaderboard"', soft_wrap=True, highlight=False
     )

@@ -7,7 +7,7 @@ Files are read in `orchestrator.config_file`; the keys of a section are in `orch
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +17,8 @@ from lineage.architecture import Genotype
 from orchestrator.errors import ConfigError
 from orchestrator.general import General, Ignored, Section
 from orchestrator.sections import Reignite, Step, too_wide
+
+OUTSIDE = "file:"  # before a record's path: it lies outside this run, though an earlier step writes one of that name
 
 _OF_A_STEP = {"trainer", "search_algorithm", "search_space", "pipe_step", "audit"}
 
@@ -135,7 +137,7 @@ class RunConfig(Section):
         """
         index, record = self.pipeline.index(name), self.named_source(name)
         if record is not None:
-            return self._writers(index).get(Path(record).name)
+            return None if record.startswith(OUTSIDE) else self._writers(index).get(Path(record).name)
         step = self.steps[name]
         starts_anew = step.phase in ("serial", "audit") or step.trainer.model_desc is not None
         return None if starts_anew or not index else self.pipeline[index - 1]
@@ -143,7 +145,21 @@ class RunConfig(Section):
     def outside_of(self, name: str) -> str | None:
         """The record or run, of outside this pipeline, that step `name` starts from."""
         record = self.named_source(name)
-        return None if record is None or self.source_of(name) else record
+        return None if record is None or self.source_of(name) else record.removeprefix(OUTSIDE)
+
+    def told_apart(self, exists: Callable[[str], bool]) -> RunConfig:
+        """This configuration with records marked that exist somewhere though an earlier step writes one of that name.
+
+        A bare file name always means the earlier step's record; so does a path to nothing, as in files written for Vega.
+        """
+        steps = dict(self.steps)
+        for name in self.pipeline:
+            record = self.named_source(name)
+            if record is None or self.source_of(name) is None or Path(record).name == str(Path(record)):
+                continue
+            if exists(record):
+                steps[name] = _starting_from(steps[name], OUTSIDE + record)
+        return self.model_copy(update={"steps": steps})
 
     def code_of(self, name: str) -> str | None:
         """The code that step `name` starts from where it has no source: full training's model_desc, or the space's start."""
@@ -171,6 +187,14 @@ class RunConfig(Section):
         dump = self.model_dump(mode="json")
         steps = dump.pop("steps")
         return {**{key: value for key, value in dump.items() if value is not None}, **steps}
+
+
+def _starting_from(step: Step, record: str) -> Step:
+    if step.search_algorithm is None:
+        return step.model_copy(update={"trainer": step.trainer.model_copy(update={"model_desc_file": record})})
+    settings = step.search.serial_settings.model_copy(update={"last_search_result": None})
+    algorithm = step.search.model_copy(update={"last_search_result": record, "serial_settings": settings})
+    return step.model_copy(update={"search_algorithm": algorithm})
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -12,6 +12,8 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 
 from orchestrator.config import RunConfig, nearest
 from orchestrator.errors import ConfigError
+from orchestrator.run_folder import RUNS
+from orchestrator.training import TEMPLATE
 
 LONGEST_SHOWN = 80  # characters of a value in a message
 NOT_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)  # all that PyYAML may raise
@@ -28,8 +30,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"can't read the configuration {path}: {reason}") from error
+    workdir = path.resolve().parent
+    names = {"local_base_path": str(workdir)}
     try:
-        raw = _expand(yaml.load(text, _Loader), {"local_base_path": str(path.resolve().parent)})
+        raw = _expand(yaml.load(text, _Loader), names)
     except NOT_YAML as error:
         raise ConfigError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(raw, dict):
@@ -37,8 +41,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
             f"{path} holds {type(raw).__name__}, expected a mapping with general, pipeline and one section a step"
         )
     for override in overrides:
-        _override(raw, override)
-    return parse_config(raw, str(path))
+        _override(raw, override, names)
+    _name_templates_alike(raw, workdir)
+    config = parse_config(raw, str(path))
+    return config.told_apart(lambda record: any((place / record).is_file() for place in (workdir, RUNS)))
 
 
 def parse_config(raw: dict[str, Any], source: str) -> RunConfig:
@@ -65,7 +71,20 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def _name_templates_alike(raw: dict[str, Any], workdir: Path) -> None:
+    """A template inside the configuration's folder by its path from there, however it is spelt."""
+    for section in raw.values():
+        for part in ("trainer", "search_space"):
+            holder = section.get(part) if isinstance(section, dict) else None
+            if not isinstance(holder, dict):
+                continue
+            for key in map(str, TEMPLATE.choices):
+                template = holder.get(key)
+                if isinstance(template, str) and Path(template).is_relative_to(workdir):
+                    holder[key] = str(Path(template).relative_to(workdir))
+
+
+def _override(raw: dict[str, Any], override: str, names: dict[str, str]) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set {override!r}: expected KEY=VALUE, for example serial.search_algorithm.max_sample=20")
@@ -81,7 +100,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise ConfigError(f"--set {override!r}: {name!r} is a value, not a section")
     try:
-        section[last] = _expand(yaml.load(value, _Loader), {})
+        section[last] = _expand(yaml.load(value, _Loader), names)
     except NOT_YAML as error:
         raise ConfigError(f"--set {override!r}: the value is no valid YAML") from error
 

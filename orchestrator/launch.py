@@ -30,7 +30,7 @@ from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.outputs import write_outputs
 from orchestrator.preparation import check_limits
 from orchestrator.requests import REIGNITE_SIGNAL, why_not_reignite
-from orchestrator.run_folder import RUNS, RunFolder
+from orchestrator.run_folder import RunFolder
 from orchestrator.runtime import Listener, Runtime
 from orchestrator.search.evolve import evolve
 from orchestrator.search.state import SearchState
@@ -111,10 +111,11 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
         if assignments:  # it is a run by now: what went wrong later costs nothing that was done
             raise
         for path in made:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        if folder.path.parent == RUNS.absolute():
-            with contextlib.suppress(OSError):
-                RUNS.rmdir()  # only if it is empty
+            if path in folder.path.parents:
+                with contextlib.suppress(OSError):
+                    path.rmdir()  # only if it is empty
+            else:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         raise
 
 
@@ -146,6 +147,7 @@ def _make(folder: RunFolder, text: str) -> list[Path]:
     """Make the folder; what was made, to be removed again when the run can't be set up."""
     try:
         existed = folder.path.exists()
+        missing = [parent for parent in folder.path.parents if not parent.exists()]
         folder.path.mkdir(parents=True, exist_ok=True)
         for path in (folder.checkpoints, folder.logs):
             path.mkdir()
@@ -160,7 +162,7 @@ def _make(folder: RunFolder, text: str) -> list[Path]:
         folder.lock,
         folder.database.with_suffix(".duckdb.wal"),
     ]
-    return inside if existed else [folder.path]
+    return inside if existed else [folder.path, *missing]
 
 
 def _executor(

@@ -108,6 +108,8 @@ def _of_the_search(config: RunConfig, name: str, step: Step) -> Iterator[Told]:
         for key in ("start", "weights"):
             if (value := getattr(step.search_space, key)) is not None:
                 yield f"{name}.search_space.{key}", value, f"the step starts from {outside}"
+    elif (source := config.source_of(name)) is not None and step.search_space.weights is not None:
+        yield f"{name}.search_space.weights", step.search_space.weights, f"the step starts from the best of {source}"
     if step.phase != "parallel":
         return
     path, algorithm, settings = f"{name}.search_algorithm", step.search, step.search.serial_settings
@@ -119,7 +121,14 @@ def _of_the_search(config: RunConfig, name: str, step: Step) -> Iterator[Told]:
 
 
 def _of_the_training(name: str, step: Step) -> Iterator[Told]:
-    """What is said of a full training in a search, and of a reignition that does not happen."""
+    """What is said of a full training in a search, of limits outside one, and of a reignition that does not happen."""
+    if step.search_algorithm is None and step.audit is None:
+        for key, value in step.search_space.limits.model_dump(exclude_none=True).items():
+            yield (
+                f"{name}.search_space.limits.{key}",
+                value,
+                "a full training trains what it is given, whatever that costs",
+            )
     trainer = step.trainer
     if step.search_algorithm is not None:
         for key in ("model_desc", "model_desc_file"):

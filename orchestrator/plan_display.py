@@ -48,7 +48,10 @@ def plan(config_path: Path, overrides: list[str], as_json: bool) -> None:
         given = given_networks(config, workdir, workdir, simulate=True)  # nothing is copied, weights are not read
     devices = find_devices(config.general.worker.cpu_workers)
     outlook = outline(config, facts, given, devices)
-    with console.status(f"timing networks on {', '.join(devices)}"):
+    timing = f"timing networks on {', '.join(devices)}"
+    if not console.is_terminal:
+        sys.stderr.write(f"{timing}, at the size of search_space.image_size: large ones take minutes on a CPU\n")
+    with console.status(timing):
         add_times(outlook, config, workdir)
     if as_json:
         sys.stdout.write(json.dumps(as_mapping(outlook), indent=2) + "\n")

@@ -18,6 +18,7 @@ from orchestrator.errors import ConfigError, UserError
 from orchestrator.search.limits import broken_by, predict
 
 TEMPLATE_TIMEOUT_S = 120
+TIMING_TIMEOUT_S = 900
 
 
 class TemplateFacts(TypedDict):
@@ -74,7 +75,9 @@ def time_networks(
     """
     path = workdir / config.template
     request = json.dumps({"template": str(path), "networks": networks, "devices": devices})
-    kinds: list[KindTimes] = _answer(path, ["trainers.timing"], workdir, request, environment(devices[0]))["kinds"]
+    kinds: list[KindTimes] = _answer(
+        path, ["trainers.timing"], workdir, request, environment(devices[0]), TIMING_TIMEOUT_S
+    )["kinds"]
     return kinds
 
 
@@ -99,7 +102,9 @@ def _answer(
             timeout=timeout_s,
         )
     except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"template {template} did not load within {TEMPLATE_TIMEOUT_S} s") from error
+        raise ConfigError(
+            f"{arguments[0]} did not answer about template {template} within {timeout_s:.0f} s"
+        ) from error
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError) as error:

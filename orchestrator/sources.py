@@ -61,6 +61,11 @@ def given_networks(
         if config.steps[name].phase == "audit":
             given += _audited(config, name, place)
         elif (start := _start(config, name, place, numbers)) is not None:
+            if start.checkpoint is None and config.steps[name].trainer.weights == "inherited":
+                raise ConfigError(
+                    f"{name}.trainer.weights: inherited, but {start.source} gives a code without weights: name a run, or "
+                    "give reignited or scratch"
+                )
             given.append(start)
     return given
 

@@ -346,3 +346,9 @@ def test_two_columns_of_one_name_are_not_lost_in_json(spnas: Spnas, finished: Pa
     done = spnas("sql", finished, "SELECT 1 AS a, 2 AS a", "--format", "json")
     assert (done.returncode, done.stdout) == (2, "")
     assert "use AS" in done.stderr
+
+
+def test_times_with_a_zone_can_be_asked_for(spnas: Spnas, finished: Path):
+    (row,) = rows(spnas, finished, "SELECT now() > max(ts) AS later FROM events")
+    assert row == {"later": True}
+    assert spnas("sql", finished, "SELECT now()").returncode == 0

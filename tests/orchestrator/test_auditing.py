@@ -79,6 +79,10 @@ def test_the_audit_of_an_audit_prints_it_again(folder: Path, found: dict[str, An
 def test_json_stands_alone_on_standard_output_and_progress_goes_to_the_other(folder: Path):
     done = spnas(folder, "audit", "run", "--candidates", "2", "--epochs", "3", "--json", "--run-dir", "longer")
     assert json.loads(done.stdout)["epochs"] == 3
+    told = spnas(folder, "audit", "longer").stdout
+    assert "AP, whole detector (1 epoch, in the search)" in told
+    assert "after 1 epoch in the search, which is no comparison" in told
+    assert "times that" not in told
     assert "audit phase started" in done.stderr
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestrator.config import RunConfig
 from orchestrator.config_file import load_config, parse_config
 from orchestrator.errors import ConfigError
 
@@ -256,3 +257,27 @@ def test_a_first_network_outside_the_space_is_refused(tmp_path: Path, space: str
 def test_a_misspelt_step_in_an_override_is_named():
     with pytest.raises(ConfigError, match="unknown key 'serail'; did you mean 'serial'"):
         load_config(EXAMPLE, ["serail.trainer.epoch=3"])
+
+
+def test_a_record_that_lies_elsewhere_is_not_mistaken_for_an_earlier_steps(tmp_path: Path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "total_list_s.csv").write_text("arch,mAP\nb_1_0,0.5\n")
+    path = tmp_path / "sp_nas.yml"
+    path.write_text(VEGA)
+    key = "nas2.search_algorithm.serial_settings"
+    for record, source, outside in (
+        ("total_list_s.csv", "nas1", None),
+        ("{local_base_path}/output/total_list_s.csv", "nas1", None),  # nothing lies there: Vega's way to name nas1's
+        ("old/total_list_s.csv", None, "old/total_list_s.csv"),
+        ("{local_base_path}/old/total_list_s.csv", None, f"{tmp_path}/old/total_list_s.csv"),
+    ):
+        config = load_config(path, [f"nas2.search_algorithm.last_search_result='{record}'", f"{key}="])
+        again = RunConfig.model_validate(config.to_mapping())
+        for one in (config, again):
+            assert (one.source_of("nas2"), one.outside_of("nas2")) == (source, outside)
+
+
+def test_a_template_may_be_spelt_in_several_ways(tmp_path: Path):
+    path = tmp_path / "sp_nas.yml"
+    path.write_text(VEGA.replace("./t.py", "'{local_base_path}/t.py'", 1))
+    assert load_config(path).template == Path("t.py")

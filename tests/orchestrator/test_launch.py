@@ -35,11 +35,11 @@ def test_a_run_that_never_began_leaves_nothing_and_one_that_did_loses_nothing(
 ):
     monkeypatch.setattr(Refusing, "patience", patience)
     monkeypatch.setattr(launch, "SimulatedExecutor", Refusing)
-    folder = RunFolder(tmp_path / "run")
+    folder = RunFolder(tmp_path / "not" / "there" / "run")
     heard: list[Event] = []
     watchers = Watchers((lambda recorded: heard.append(recorded.event),))
     with pytest.raises(ConfigError, match="the template is odd"):
         start_run(folder, Plan(load_config(EXAMPLE), EXAMPLE.read_text(), EXAMPLE.parent, simulate=True), watchers)
     assert any(isinstance(event, WorkerStarted) for event in heard) == kept
     assert folder.database.exists() == kept
-    assert folder.path.exists() == kept
+    assert (tmp_path / "not").exists() == kept

@@ -174,3 +174,12 @@ def test_sections_that_are_not_run_are_told_of():
         "benchmark has no effect: the sections in pipeline say what is done",
         "nas2 is not in the pipeline: it is not run",
     ]
+
+
+def test_limits_of_a_full_training_have_no_effect():
+    (message,) = told(
+        {"search_algorithm": None, "trainer": {"model_desc": "b_1_0"}, "search_space": {"limits": {"params": 1}}}
+    )
+    assert message.startswith(
+        "nas1.search_space.limits.params: 1 has no effect: a full training trains what it is given"
+    )
