@@ -36,8 +36,11 @@ def reignite(run: str) -> None:
         raise UserError(f"run {folder.name} can't reignite: {objection}")
     owner = folder.owner()
     if not owner:
+        with open_snapshot(folder.database) as snapshot:
+            ((simulated,),) = snapshot.query("SELECT simulated FROM run").rows
         with folder.held(), EventStore.open(folder.database) as store:
-            store.append([ReignitionRequested(by=getpass.getuser())], datetime.now(UTC))
+            now = list(store.read())[-1].ts if simulated else datetime.now(UTC)  # a simulated run has its own clock
+            store.append([ReignitionRequested(by=getpass.getuser())], now)
         typer.echo(f"recorded; it comes first when the run goes on: spnas-orch resume {shlex.quote(run)}")
         return
     os.kill(owner, REIGNITE_SIGNAL)

@@ -101,7 +101,13 @@ def _from_source(config: RunConfig, name: str, candidate_id: str, source: str, p
         if run is not None:
             best = result_of(run, other)
             return _of_candidate(
-                config, name, candidate_id, source, best, hand_over(run, best, place.checkpoints), place.heads
+                config,
+                name,
+                candidate_id,
+                source,
+                best,
+                None if step.trainer.weights == "scratch" else hand_over(run, best, place.checkpoints),
+                place.heads,
             )
         if _is_file(path):
             genotype, ap = best_of(
@@ -153,7 +159,7 @@ def _of_candidate(
     candidate_id: str,
     source: str,
     candidate: Candidate,
-    checkpoint: str,
+    checkpoint: str | None,
     heads: Heads | None,
 ) -> NetworkGiven:
     return _event(
