@@ -116,7 +116,7 @@ def _next_step(state: SearchState) -> Event:
     done = state.finished_steps
     best = done[-1].best_candidate_id if done else None
     if done and best is None:
-        reason = f"step {done[-1].step} trained no network: every attempt failed"
+        reason = f"step {done[-1].step} has no network to hand on: none could be trained within the limits"
         return RunFinished(outcome="failed", reason=reason)
     if len(done) == len(state.config.pipeline):
         return RunFinished(outcome="completed", reason="all steps are done", best_candidate_id=best)

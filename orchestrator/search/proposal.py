@@ -136,7 +136,7 @@ def finished(
     assert state.current_step is not None
     own = [state.candidates[item] for item in state.items if item in state.candidates and not is_control(state, item)]
     own = [candidate for candidate in own if candidate.is_result]
-    if start is not None and start not in own and own:
+    if start is not None and start.is_result and start not in own:
         own.append(start)
     grown = [c for c in own if _is_grown(state, c.blueprint.genotype)]
     if own and not grown:

@@ -96,3 +96,13 @@ def test_a_first_network_that_breaks_a_measured_limit_ends_the_run_and_says_so()
     (end,) = of(log, PhaseFinished)
     assert end.reason == "its first network could not be used: s-0001 breaks a limit"
     assert of(log, RunFinished)[0].outcome == "failed"
+
+
+def test_a_parallel_step_that_finds_nothing_within_the_limits_hands_on_what_it_started_from():
+    config = limited()
+    config["parallel"]["search_space"]["limits"] = {"flops": 33_000_000}
+    log = search(config)
+    serial, parallel, _ = of(log, PhaseFinished)
+    assert parallel.reason.startswith("the space is exhausted")
+    assert parallel.best_candidate_id == serial.best_candidate_id
+    assert of(log, RunFinished)[0].outcome == "completed"
