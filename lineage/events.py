@@ -177,7 +177,8 @@ class ReignitionRequested(EventValue):
 class ReignitionProposed(EventValue):
     """The backbone of `candidate_id` goes back to classification. The numbers are what triggered it.
 
-    `trigger`: growth stalled, the configuration asks for it at the start, or somebody requested it.
+    `trigger`: growth stalled, the configuration asks for it at the start, or somebody requested it. In a paired search
+    `candidates_since_best` counts the last children that did not beat their control; `gains` are theirs, in order.
     """
 
     kind: Literal["ReignitionProposed"] = "ReignitionProposed"
@@ -189,6 +190,7 @@ class ReignitionProposed(EventValue):
     best_ap: float
     min_delta: float
     trigger: Literal["stall", "start", "request"] = "stall"
+    gains: tuple[float, ...] = ()
 
 
 class ReignitionAbandoned(EventValue):

@@ -177,10 +177,17 @@ def _reignition_line(event: ReignitionProposed) -> str:
             return f"{lights} before anything grows from it, as configured"
         case "request":
             return f"{lights}, as requested"
-    return (
-        f"growth stalled: {event.candidates_since_best} candidates since the best AP {event.best_ap:.3f} "
-        f"(n_stuck {event.n_stuck}); {lights}"
-    )
+    since = stalled_since(event.candidates_since_best, event.best_ap, event.min_delta, event.gains)
+    return f"growth stalled: {since}, n_stuck {event.n_stuck}; {lights}"
+
+
+def stalled_since(count: int, best_ap: float, min_delta: float, gains: Sequence[float]) -> str:
+    """For how long growth has not got better; with `gains` over controls, in a paired search."""
+    more = f" by more than {min_delta:g}"
+    if gains:
+        listed = ", ".join(f"{gain:+.3f}" for gain in gains)
+        return f"none of the last {plural(count, 'candidate')} beat its control{more} (gains {listed})"
+    return f"{plural(count, 'candidate')} without an AP better{more} (best {best_ap:.3f})"
 
 
 def _assigned_line(story: Story, event: JobAssigned) -> str | None:

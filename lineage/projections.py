@@ -57,8 +57,8 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
         case ev.CandidateAbandoned():
             return _changed(rows, ("candidates", event.candidate_id), **_abandoned(event, now))
         case ev.ReignitionProposed():
-            named = event.model_dump(exclude={"kind"})
-            return _new("reignitions", **named, status="proposed", proposed_at=now)
+            named = event.model_dump(exclude={"kind", "gains"})
+            return _new("reignitions", **named, gains=list(event.gains), status="proposed", proposed_at=now)
         case ev.ReignitionAbandoned():
             return _changed(rows, ("reignitions", event.reignition_id), **_abandoned(event, now))
         case ev.JobAssigned():
@@ -148,7 +148,10 @@ def _candidate_proposed(rows: Rows, event: ev.CandidateProposed, now: datetime) 
 def _edge(
     child_id: str, parent_id: str, morphisms: tuple[str, ...], inherit: str, **values: Any
 ) -> dict[Address, Values]:
-    promised = {"morphisms": list(morphisms), "preserves_function": preserves_function(morphisms)}
+    promised = {
+        "morphisms": list(morphisms),
+        "preserves_function": inherit == "detector" and preserves_function(morphisms),
+    }
     return _new("inheritance", child_id=child_id, parent_id=parent_id, **promised, inherit=inherit, **values)
 
 

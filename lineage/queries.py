@@ -5,12 +5,7 @@ from __future__ import annotations
 RUN = "FROM run"
 
 PHASES = """
-WITH controls AS (
-    SELECT child_id AS candidate_id
-    FROM inheritance JOIN candidates AS parent ON parent.candidate_id = inheritance.parent_id
-    WHERE morphisms = ['continue'] AND parent.status <> 'given'
-),
-own AS (
+WITH own AS (
     SELECT *, candidate_id IN (FROM controls) AS is_control FROM candidates WHERE status <> 'given'
 )
 SELECT
@@ -21,7 +16,7 @@ SELECT
     count(candidate_id) FILTER (own.status = 'abandoned') AS abandoned,
     count(candidate_id) FILTER (is_control) AS controls,
     (SELECT coalesce(sum(count), 0)::BIGINT FROM refusals WHERE step = phases.step) AS refused,
-    max(ap) FILTER (own.status = 'trained' AND ruled_out IS NULL) AS best_ap,
+    max(ap) FILTER (own.status = 'trained' AND ruled_out IS NULL AND NOT is_control) AS best_ap,
     phases.reason
 FROM phases
 LEFT JOIN own USING (step)
@@ -70,10 +65,12 @@ SELECT
     round(epoch(child.finished_at - child.started_at), 3) AS t_eclapsed,
     round(child.peak_memory_bytes / 1048576)::BIGINT AS memory,
     round(1000 / nullif(child.latency_ms, 0), 3) AS fps,
-    child.ap AS "mAP"
+    child.ap AS "mAP",
+    child.ruled_out
 FROM candidates AS child
 LEFT JOIN candidates AS parent ON parent.candidate_id = child.parent_id
 WHERE child.status = 'trained' AND child.step = ?
 ORDER BY child.candidate_id
 """
-"""Search record of a step, in the columns of Vega's total_list_*.csv: seconds, MiB, images a second, AP from 0 to 1."""
+"""Search record of a step, in the columns of Vega's total_list_*.csv (seconds, MiB, images a second, AP from 0 to 1), and
+the limit that a network breaks."""

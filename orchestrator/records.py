@@ -1,7 +1,8 @@
 """Search records in CSV, ours and Vega's ``total_list_*.csv``: the best network in one.
 
 Columns are found by name, in any order; only ``arch`` (a code) and ``mAP`` are needed. A row whose mAP is empty, nan or
-negative is of a training that failed. AP counts from 0 to 1, or, where any exceeds 1, to 100.
+negative is of a training that failed; one with a value in ``ruled_out``, a column of ours alone, is of a network that
+breaks a limit. AP counts from 0 to 1, or, where any exceeds 1, to 100.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ def _trained(path: Path) -> Iterator[Row]:
                     f"{' and '.join(COLUMNS)}, found {found!r}"
                 )
             code, ap = map(names.index, COLUMNS)
+            ruled_out = names.index("ruled_out") if "ruled_out" in names else None
             for row in reader:
+                if ruled_out is not None and any(row[ruled_out : ruled_out + 1]):
+                    continue
                 if len(row) > max(code, ap) and (value := _ap(path, reader.line_num, row[ap])) is not None:
                     yield Row(reader.line_num, row[code].strip(), value)
     except (OSError, ValueError, csv.Error) as error:

@@ -17,6 +17,7 @@ from lineage.store import EventStore
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.run_folder import RunFolder, find_run
 from orchestrator.search.evolve import evolve
+from orchestrator.search.proposal import sampled
 from orchestrator.search.state import SearchState
 
 REIGNITE_SIGNAL = signal.SIGUSR1  # only the run's own user, or root, can send it
@@ -62,6 +63,9 @@ def why_not_reignite(state: SearchState) -> str | None:
         return f"only serial growth can be reignited, and it is at step {step or 'none yet'}"
     if state.step.search.reignite is None:
         return f"{step}.search_algorithm has no reignite section, so there are no images to train on"
+    coming = state.items[-1:] and state.items[-1] in state.reignitions  # lights one more network
+    if sampled(state) + bool(coming) >= state.step.search.max_sample:
+        return f"all {state.step.search.max_sample} networks that max_sample allows are proposed"
     return "one is requested already" if state.reignition_requested else None
 
 

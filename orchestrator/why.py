@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from lineage.explanation import Facts, explain
-from lineage.narration import JOB_NAMES, duration, first_line, plural, quantity, reasons, some_of
+from lineage.narration import JOB_NAMES, duration, first_line, plural, quantity, reasons, some_of, stalled_since
 from lineage.snapshot import open_snapshot
 from orchestrator.display import stdout_console
 from orchestrator.inspection import outcome, print_json
@@ -115,7 +115,7 @@ def _inheritance(edge: Facts, parent: Facts) -> Iterator[str]:
     if edge["residual"] is None:
         yield "residual not measured"
     else:
-        promised = edge["preserves_function"] and edge["inherit"] == "detector" and parent["status"] != "given"
+        promised = edge["preserves_function"] and parent["status"] != "given"
         promise = "its morphisms promise 0" if promised else "nothing promises its parent's function"
         yield f"residual {edge['residual']:.2g} at birth: {promise}"
     if dead := edge["dead_tensors"]:
@@ -216,15 +216,14 @@ def _when(facts: Facts) -> Iterator[str]:
 
 
 def _trigger(row: Facts, requested_by: str | None) -> Iterator[str]:
-    since = f"{plural(row['candidates_since_best'], 'candidate')} since the best AP {row['best_ap']:.3f}"
-    better = f"an improvement is one by more than {row['min_delta']:g}"
+    since = stalled_since(row["candidates_since_best"], row["best_ap"], row["min_delta"], row["gains"])
     match row["trigger"]:
         case "start":
             yield "the configuration asks for it before anything grows"
         case "request":
-            yield f"{requested_by or 'somebody'} requested it; there were {since} (n_stuck {row['n_stuck']}, {better})"
+            yield f"{requested_by or 'somebody'} requested it; by then: {since}, n_stuck {row['n_stuck']}"
         case _:
-            yield f"growth had stalled: {since} (n_stuck {row['n_stuck']}, {better})"
+            yield f"growth had stalled: {since}, n_stuck {row['n_stuck']}"
 
 
 def _grown(facts: Facts) -> Iterator[str]:

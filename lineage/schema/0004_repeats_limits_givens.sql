@@ -125,6 +125,7 @@ CREATE TABLE reignitions (
     candidates_since_best INTEGER NOT NULL,
     best_ap DOUBLE NOT NULL,
     min_delta DOUBLE NOT NULL,
+    gains DOUBLE[] NOT NULL, -- in a paired search: of the last children, none of which beat its control
     accuracy DOUBLE,
     checkpoint VARCHAR,
     fault VARCHAR,
@@ -134,17 +135,19 @@ CREATE TABLE reignitions (
     finished_at TIMESTAMP
 );
 
--- Every trained candidate within the limits, best first; controls, parents trained on for comparison, are no results.
+-- Parents that were trained on for their children to be compared with: no results.
+CREATE VIEW controls AS
+SELECT edge.child_id AS candidate_id
+FROM inheritance AS edge JOIN candidates AS parent ON parent.candidate_id = edge.parent_id
+WHERE edge.morphisms = ['continue'] AND parent.status <> 'given';
+
+-- Every trained candidate within the limits, best first; controls are none.
 CREATE VIEW leaderboard AS
 SELECT
     row_number() OVER (ORDER BY ap DESC NULLS LAST, flops, candidate_id) AS rank,
     candidate_id, arch, phase, ap, ap50, params, flops, peak_memory_bytes, latency_ms, ignition, parent_id, checkpoint
 FROM candidates
-WHERE status = 'trained' AND ruled_out IS NULL AND candidate_id NOT IN (
-    SELECT control.child_id
-    FROM inheritance AS control JOIN candidates AS parent ON parent.candidate_id = control.parent_id
-    WHERE control.morphisms = ['continue'] AND parent.status <> 'given'
-)
+WHERE status = 'trained' AND ruled_out IS NULL AND candidate_id NOT IN (FROM controls)
 ORDER BY rank;
 
 -- Ranked candidates of the search and their cost by each objective of the run: 0 where it is none, infinite where it is

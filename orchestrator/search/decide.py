@@ -10,8 +10,9 @@ An intent is an event; the runtime derives effects from it: a `JobAssigned` star
 5. trainings of open subjects that don't run yet go to idle devices, in the order they were decided.
 
 Decisions do not depend on which of two trainings ends first: the n-th item of a step is decided from the outcomes of
-items 1 to n - window alone (and of everything up to the last seed or reignition). So a run that was killed and resumed,
-on other devices even, goes on exactly as it would have, and equal seeds give equal searches.
+items 1 to n - window alone, of everything up to the last seed or reignition, and of everything proposed where those say
+that growth has stalled or that nothing new is left. So a run that was killed and resumed, on other devices even, goes on
+exactly as it would have, and equal seeds give equal searches.
 """
 
 from __future__ import annotations

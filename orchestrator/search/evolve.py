@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from lineage.architecture import Genotype
 from lineage.events import (
@@ -52,7 +52,7 @@ def evolve(state: SearchState, event: Event) -> SearchState:
         case NetworkGiven():
             return _given(state, event)
         case CandidateProposed():
-            candidate = _candidate(event)
+            candidate = _proposed(event)
             return _opened(
                 replace(state, candidates=state.candidates | {event.candidate_id: candidate}), event.candidate_id
             )
@@ -109,43 +109,36 @@ def _lost(state: SearchState, device: str) -> SearchState:
     return replace(state, jobs=jobs, devices={name: job for name, job in state.devices.items() if name != device})
 
 
-def _candidate(event: CandidateProposed) -> Candidate:
+def _candidate(event: CandidateProposed | NetworkGiven, **more: Any) -> Candidate:
     return Candidate(
-        event.candidate_id,
-        event.step,
-        event.phase,
-        Blueprint(Genotype.parse(event.code), event.block_ids),
-        event.base_width,
-        event.ignition,
-        event.parent_id,
-        event.reignition_id,
-        event.morphisms,
-        event.params,
-        event.flops,
-        event.inherit,
-        event.seeds,
-        event.control_id,
-        event.audited_id,
+        candidate_id=event.candidate_id,
+        step=event.step,
+        phase=event.phase,
+        blueprint=Blueprint(Genotype.parse(event.code), event.block_ids),
+        base_width=event.base_width,
+        ignition=event.ignition,
+        parent_id=event.parent_id,
+        morphisms=event.morphisms,
+        params=event.params,
+        flops=event.flops,
+        **more,
+    )
+
+
+def _proposed(event: CandidateProposed) -> Candidate:
+    return _candidate(
+        event,
+        reignition_id=event.reignition_id,
+        inherit=event.inherit,
+        seeds=event.seeds,
+        control_id=event.control_id,
+        audited_id=event.audited_id,
     )
 
 
 def _given(state: SearchState, event: NetworkGiven) -> SearchState:
-    candidate = Candidate(
-        event.candidate_id,
-        event.step,
-        event.phase,
-        Blueprint(Genotype.parse(event.code), event.block_ids),
-        event.base_width,
-        event.ignition,
-        event.parent_id,
-        None,
-        event.morphisms,
-        event.params,
-        event.flops,
-        seed=event.seed,
-        outcome="given",
-        ap=event.ap or 0.0,
-        checkpoint=event.checkpoint,
+    candidate = _candidate(
+        event, reignition_id=None, seed=event.seed, outcome="given", ap=event.ap or 0.0, checkpoint=event.checkpoint
     )
     candidates = state.candidates | {event.candidate_id: candidate}
     return replace(state, candidates=candidates, given=state.given | {event.step: event.candidate_id})

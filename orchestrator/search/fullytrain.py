@@ -7,14 +7,14 @@ from __future__ import annotations
 from lineage.architecture import Genotype
 from lineage.events import Event
 from lineage.morphism import Blueprint
-from orchestrator.search.origin import kindled, origin
+from orchestrator.search.origin import kindled
 from orchestrator.search.proposal import finished, is_settled, next_id, proposed
 from orchestrator.search.state import Candidate, Reignition, SearchState
 
 
 def propose(state: SearchState) -> Event | None:
     """The network of a full-training step, its end, or None while the outcome is awaited."""
-    start, lit = origin(state), None
+    start, lit = state.origin, None
     if state.step.starts_reignited:
         outcome = kindled(state, start)
         if not isinstance(outcome, Reignition):

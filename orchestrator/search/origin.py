@@ -13,20 +13,9 @@ from orchestrator.search.proposal import finished, next_id, proposed
 from orchestrator.search.state import Candidate, Reignition, SearchState
 
 
-def origin(state: SearchState) -> Candidate | None:
-    """What the current step starts from; None: a code."""
-    assert state.config is not None
-    assert state.current_step is not None
-    if given := state.given.get(state.current_step):
-        return state.candidates[given]
-    source = state.config.source_of(state.current_step)
-    best = {done.step: done.best_candidate_id for done in state.finished_steps}.get(source or "")
-    return state.candidates[best] if best else None
-
-
 def opening(state: SearchState, prefix: str) -> Candidate | Event | None:
     """The trained network that a step grows from, the event that brings it about, or None while it is awaited."""
-    start = origin(state)
+    start = state.origin
     reignites = state.step.starts_reignited
     if start is not None and start.outcome == "done" and not reignites:
         return start
@@ -35,6 +24,8 @@ def opening(state: SearchState, prefix: str) -> Candidate | Event | None:
         outcome = kindled(state, start)
         if not isinstance(outcome, Reignition):
             return outcome
+        if outcome.outcome == "abandoned" and start is not None and start.outcome == "done":
+            return start
         before, lit = 1, outcome
     if len(state.items) == before:
         return _first(state, start, lit, prefix)
@@ -56,7 +47,9 @@ def kindled(state: SearchState, start: Candidate | None) -> Reignition | Event |
     return None if lit.outcome == "pending" else lit
 
 
-def reignition(state: SearchState, candidate: Candidate, trigger: str, since: int = 0) -> ReignitionProposed:
+def reignition(
+    state: SearchState, candidate: Candidate, trigger: str, since: int = 0, gains: tuple[float, ...] = ()
+) -> ReignitionProposed:
     """The event that sends a backbone to classification."""
     assert state.config is not None
     assert state.current_step is not None
@@ -71,6 +64,7 @@ def reignition(state: SearchState, candidate: Candidate, trigger: str, since: in
         best_ap=candidate.ap,
         min_delta=settings.min_delta,
         trigger=trigger,
+        gains=gains,
     )
 
 

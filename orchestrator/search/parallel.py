@@ -7,6 +7,8 @@ inversely proportional to its FLOPs. So every candidate's parent is the start, a
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
+from itertools import islice, product
 
 from lineage.architecture import Genotype
 from lineage.cost import stage_cost
@@ -15,18 +17,22 @@ from lineage.morphism import Branch, apply
 from orchestrator.search.origin import opening
 from orchestrator.search.proposal import (
     Draw,
-    control_of,
+    control_for,
     draw_new,
     exhausted,
     finished,
     generator,
     is_settled,
     next_id,
+    owed_control,
     proposed,
     sampled,
+    tried,
 )
 from orchestrator.search.state import Candidate, SearchState
 from orchestrator.sections import SearchSpace
+
+MAX_LISTED = 10_000  # networks looked at one by one once draws find nothing new
 
 
 def propose(state: SearchState) -> Event | None:
@@ -34,30 +40,31 @@ def propose(state: SearchState) -> Event | None:
     start = opening(state, "p")
     if not isinstance(start, Candidate):
         return start
-    number = len(state.items) + 1
-    if not is_settled(state, state.items[: max(0, number - state.window)]):
+    if owed := owed_control(state):
+        return owed
+    if not is_settled(state, state.items[: max(0, len(state.items) + 1 - state.window)]):
         return None
     done = sampled(state)
     if done >= state.step.search.max_sample:
-        return _finish(state, start, f"{done} candidates, as many as max_sample allows")
+        return _finish(state, f"{done} candidates, as many as max_sample allows")
     return _sample(state, start, generator(state, done + 1))
 
 
-def _finish(state: SearchState, start: Candidate, reason: str, refused: dict[str, int] | None = None) -> Event | None:
-    return finished(state, reason, start, refused) if is_settled(state, state.items) else None
+def _finish(state: SearchState, reason: str, refused: dict[str, int] | None = None) -> Event | None:
+    return finished(state, reason, refused) if is_settled(state, state.items) else None
 
 
 def _sample(state: SearchState, start: Candidate, rng: random.Random) -> Event | None:
-    control = None
-    if state.step.search.paired and (control := control_of(state, start)) is None:
-        return proposed(state, next_id(state, "p"), start.blueprint, start, ("continue",))
-    candidate_id = next_id(state, "p")
-    weights = stage_weights(start.blueprint.genotype, start.base_width, state.step.search_space)
+    candidate_id, space = next_id(state, "p"), state.step.search_space
+    weights = stage_weights(start.blueprint.genotype, start.base_width, space)
     drawn, refused = draw_new(
-        state, start.ignition, lambda: _branches(start, weights, state.step.search_space, candidate_id, rng)
+        state,
+        tried(state, start),
+        lambda: _branches(start, weights, space, candidate_id, rng),
+        islice(_all_branches(start, space, candidate_id, rng), MAX_LISTED),
     )
     if drawn is None:
-        return _finish(state, start, exhausted(refused), refused)
+        return _finish(state, exhausted(refused), refused)
     return proposed(
         state,
         candidate_id,
@@ -65,22 +72,38 @@ def _sample(state: SearchState, start: Candidate, rng: random.Random) -> Event |
         start,
         drawn.morphisms,
         {start.candidate_id: 1.0},
-        control_id=control.candidate_id if control else None,
+        control_id=control_for(state, start, candidate_id),
         refused=refused,
     )
 
 
 def _branches(start: Candidate, weights: tuple[float, ...], space: SearchSpace, owner: str, rng: random.Random) -> Draw:
     """The start with one to as many sub-networks as it has stages, where there is room."""
-    blueprint, names = start.blueprint, []
+    counts, chosen = list(start.blueprint.genotype.parallel), []
     for _ in range(rng.randint(1, len(weights))):
-        open_stages = [s for s, count in enumerate(blueprint.genotype.parallel) if count < space.max_branches]
+        open_stages = [stage for stage, count in enumerate(counts) if count < space.max_branches]
         if not open_stages:
             break
-        branch = Branch(rng.choices(open_stages, [weights[stage] for stage in open_stages])[0])
+        stage = rng.choices(open_stages, [weights[stage] for stage in open_stages])[0]
+        counts[stage] += 1
+        chosen.append(Branch(stage))
+    return _with_branches(start, chosen, owner)
+
+
+def _all_branches(start: Candidate, space: SearchSpace, owner: str, rng: random.Random) -> Iterator[Draw]:
+    """The start with every number of further sub-networks beside each stage."""
+    rooms = [max(0, space.max_branches - count) for count in start.blueprint.genotype.parallel]
+    for numbers in product(*(rng.sample(range(room + 1), room + 1) for room in rooms)):
+        yield _with_branches(
+            start, [Branch(stage) for stage, number in enumerate(numbers) for _ in range(number)], owner
+        )
+
+
+def _with_branches(start: Candidate, branches: Sequence[Branch], owner: str) -> Draw:
+    blueprint = start.blueprint
+    for branch in branches:
         blueprint = apply(blueprint, branch, owner)
-        names.append(str(branch))
-    return Draw(start, blueprint, tuple(names))
+    return Draw(start, blueprint, tuple(map(str, branches)))
 
 
 def stage_weights(genotype: Genotype, base_width: int, space: SearchSpace) -> tuple[float, ...]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from lineage.architecture import Genotype
 from lineage.events import CandidateProposed, Inherited, PhaseFinished
 from lineage.morphism import Blueprint
-from orchestrator.search.limits import broken_by, predict
+from orchestrator.search.limits import broken_by, predict, ruling_out
 from orchestrator.search.state import Candidate, SearchState, rank
 
-MAX_DRAWS = 1000  # draws without a new network before the space counts as exhausted
+MAX_DRAWS = 1000  # draws without a new network before those around are looked at one by one
 DUPLICATE = "duplicate"
 
 
@@ -49,10 +50,23 @@ def is_control(state: SearchState, item: str) -> bool:
     return state.candidates[candidate.parent_id].outcome != "given"
 
 
-def control_of(state: SearchState, parent: Candidate) -> Candidate | None:
-    """The control of a parent in the current step, whatever came of it."""
+def control_for(state: SearchState, parent: Candidate, child_id: str) -> str | None:
+    """Id of the control that a child of `parent` is compared with; a new one is proposed right after the child."""
+    if not state.step.search.paired:
+        return None
     controls = (state.candidates[item] for item in state.items if is_control(state, item))
-    return next((control for control in controls if control.parent_id == parent.candidate_id), None)
+    known = next((one.candidate_id for one in controls if one.parent_id == parent.candidate_id), None)
+    prefix, number = child_id.split("-")
+    return known or f"{prefix}-{int(number) + 1:04d}"
+
+
+def owed_control(state: SearchState) -> CandidateProposed | None:
+    """The control that the last child names, where it is not proposed yet."""
+    child = state.candidates.get(state.items[-1]) if state.items else None
+    if child is None or child.control_id is None or child.control_id in state.candidates:
+        return None
+    parent = state.candidates[child.parent_id or ""]
+    return proposed(state, child.control_id, parent.blueprint, parent, ("continue",))
 
 
 def sampled(state: SearchState) -> int:
@@ -60,17 +74,30 @@ def sampled(state: SearchState) -> int:
     return sum(1 for item in state.items if item in state.candidates and not is_control(state, item))
 
 
-def draw_new(state: SearchState, ignition: int, draw: Callable[[], Draw]) -> tuple[Draw | None, dict[str, int]]:
-    """The first draw that is not tried or in flight yet and keeps the limits, and how many were refused for what."""
-    known = {c.blueprint.genotype.code for c in state.candidates.values() if c.ignition == ignition}
+def tried(state: SearchState, like: Candidate) -> frozenset[str]:
+    """Codes tried or in flight with as many reignitions behind them, and a stem as wide, as `like` has."""
+    return frozenset(
+        one.blueprint.genotype.code
+        for one in state.candidates.values()
+        if (one.ignition, one.base_width) == (like.ignition, like.base_width)
+    )
+
+
+def refusal(state: SearchState, drawn: Draw, known: frozenset[str]) -> str | None:
+    """Why a draw can't be proposed: ``duplicate`` or the limit it breaks; None: it can."""
+    genotype = drawn.blueprint.genotype
+    if genotype.code in known:
+        return DUPLICATE
+    return broken_by(genotype, drawn.parent.base_width, state.step.search_space, state.heads)
+
+
+def draw_new(
+    state: SearchState, known: frozenset[str], draw: Callable[[], Draw], others: Iterable[Draw]
+) -> tuple[Draw | None, dict[str, int]]:
+    """The first draw, or else the first of `others`, that can be proposed, and how many were refused for what."""
     refused: Counter[str] = Counter()
-    for _ in range(MAX_DRAWS):
-        drawn = draw()
-        if drawn.blueprint.genotype.code in known:
-            reason: str | None = DUPLICATE
-        else:
-            width, space = drawn.parent.base_width, state.step.search_space
-            reason = broken_by(drawn.blueprint.genotype, width, space, state.heads)
+    for drawn in chain((draw() for _ in range(MAX_DRAWS)), others):
+        reason = refusal(state, drawn, known)
         if reason is None:
             return drawn, dict(refused)
         refused[reason] += 1
@@ -78,10 +105,10 @@ def draw_new(state: SearchState, ignition: int, draw: Callable[[], Draw]) -> tup
 
 
 def exhausted(refused: Mapping[str, int]) -> str:
-    """Why a phase ends when no new network can be drawn."""
+    """Why a phase ends when no new network can be drawn, nor found by looking at those around one by one."""
     reasons = [f"{refused[DUPLICATE]} had been tried"] if refused.get(DUPLICATE) else []
     reasons += [f"{number} break the limit of {name}" for name, number in sorted(refused.items()) if name != DUPLICATE]
-    return f"the space is exhausted: of {MAX_DRAWS} networks drawn none is new ({', '.join(reasons)})"
+    return f"the space is exhausted: of {sum(refused.values())} networks looked at, {' and '.join(reasons)}"
 
 
 def proposed(
@@ -126,23 +153,21 @@ def proposed(
     )
 
 
-def finished(
-    state: SearchState, reason: str, start: Candidate | None = None, refused: Mapping[str, int] | None = None
-) -> PhaseFinished:
-    """The event that ends the current step with its best candidate, or `start` where no child beat it.
+def finished(state: SearchState, reason: str, refused: Mapping[str, int] | None = None) -> PhaseFinished:
+    """The event that ends the current step with its best network; for a search that may be what it started from.
 
     Results of serial growth have the blocks and stages that the space asks for; where none has, the best of all goes on.
     """
     assert state.current_step is not None
-    own = [state.candidates[item] for item in state.items if item in state.candidates and not is_control(state, item)]
-    own = [candidate for candidate in own if candidate.is_result]
-    if start is not None and start.is_result and start not in own:
-        own.append(start)
-    grown = [c for c in own if _is_grown(state, c.blueprint.genotype)]
-    if own and not grown:
-        space = state.step.search_space
-        reason += f"; none has {space.min_blocks} blocks in {state.step.min_stages} stages, so the best of all goes on"
-    best = min(grown or own, key=rank, default=None)
+    results = [state.candidates[item] for item in state.items if item in state.candidates]
+    results = [one for one in results if one.is_result and not is_control(state, one.candidate_id)]
+    start = state.origin
+    if start is not None and start not in results and _can_go_on(state, start):
+        results.append(start)
+    ranked = sorted(results, key=rank)
+    best = next((one for one in ranked if _is_grown(state, one.blueprint.genotype)), ranked[0] if ranked else None)
+    if ranked and best is not None:
+        reason += _what_was_missed(state, ranked[0], best)
     return PhaseFinished(
         step=state.current_step,
         phase=state.step.phase,
@@ -152,8 +177,27 @@ def finished(
     )
 
 
+def _can_go_on(state: SearchState, start: Candidate) -> bool:
+    """Whether what a search started from may be its result: trained in this run, and within the limits of this step."""
+    space = state.step.search_space
+    if state.step.search_algorithm is None or not start.is_result:
+        return False
+    broken = broken_by(start.blueprint.genotype, start.base_width, space, state.heads)
+    return broken is None and ruling_out(start, space.limits) is None
+
+
 def _is_grown(state: SearchState, genotype: Genotype) -> bool:
     step = state.step
     if step.phase != "serial":
         return True
     return genotype.depth >= step.search_space.min_blocks and len(genotype.stages) >= step.min_stages
+
+
+def _what_was_missed(state: SearchState, highest: Candidate, best: Candidate) -> str:
+    """Half a sentence on the blocks and stages that the highest AP, or every network, is short of."""
+    wanted = f"{state.step.search_space.min_blocks} blocks in {state.step.min_stages} stages"
+    if not _is_grown(state, best.blueprint.genotype):
+        return f"; none has {wanted}, so the best of all goes on"
+    if highest is not best:
+        return f"; {highest.candidate_id} has AP {highest.ap:.3f}, but not {wanted}"
+    return ""

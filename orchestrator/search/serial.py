@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
-from lineage.architecture import GenotypeError
 from lineage.events import Event, ReignitionProposed
 from lineage.morphism import AddStage, Blueprint, Morphism, apply, expansions, swaps
 from orchestrator.search.origin import opening, reignition
 from orchestrator.search.proposal import (
     Draw,
-    control_of,
+    control_for,
     draw_new,
     exhausted,
     finished,
@@ -18,11 +18,13 @@ from orchestrator.search.proposal import (
     is_control,
     is_settled,
     next_id,
+    owed_control,
     proposed,
     sampled,
+    tried,
 )
 from orchestrator.search.selection import parent_probabilities
-from orchestrator.search.stall import candidates_since_best, candidates_since_gain
+from orchestrator.search.stall import candidates_since_best, gains_since_success
 from orchestrator.search.state import Candidate, SearchState, rank
 from orchestrator.sections import Reignite, SearchSpace, SerialSettings
 
@@ -34,6 +36,8 @@ def propose(state: SearchState) -> Event | None:
     root = opening(state, "s")
     if not isinstance(root, Candidate):
         return root
+    if owed := owed_control(state):
+        return owed
     seen = state.items[: max(_last_root(state), len(state.items) + 1 - state.window)]
     if not is_settled(state, seen):
         return None
@@ -43,12 +47,15 @@ def propose(state: SearchState) -> Event | None:
         return proposed(
             state, next_id(state, "s"), parent.blueprint, parent, ("reignite",), reignition_id=last.reignition_id
         )
-    done = sampled(state)
+    done, settings = sampled(state), state.step.search.reignite
     if done >= state.step.search.max_sample:
         return _finish(state, f"{done} candidates, as many as max_sample allows")
-    settings = state.step.search.reignite
-    if settings is not None and (stall := _stall(state, _family(state, root, seen), settings)) is not None:
-        return stall if isinstance(stall, ReignitionProposed) else _finish(state, stall)
+    if settings is not None and _stall(state, root, seen, settings) is not None:
+        if not is_settled(state, state.items):  # what is in flight may end the stall, or be the better to reignite
+            return None
+        seen = state.items
+        if (stall := _stall(state, root, seen, settings)) is not None:
+            return stall if isinstance(stall, ReignitionProposed) else _finish(state, stall)
     return _grow(state, root, seen)
 
 
@@ -70,15 +77,21 @@ def _family(state: SearchState, root: Candidate, seen: tuple[str, ...]) -> list[
     return [candidate for candidate in results if candidate.ignition == ignition]
 
 
-def _stall(state: SearchState, family: list[Candidate], settings: Reignite) -> ReignitionProposed | str | None:
+def _stall(
+    state: SearchState, root: Candidate, seen: tuple[str, ...], settings: Reignite
+) -> ReignitionProposed | str | None:
     """A reignition that is due, by a stall or by request; why growth ends, where there were enough; None: grow on."""
-    best = min(family, key=rank)
+    family, gains = _family(state, root, seen), tuple[float, ...]()
     if state.step.search.paired:
-        since = candidates_since_gain(family, state.candidates, settings.min_delta)
+        controls = {item: state.candidates[item] for item in seen if is_control(state, item)}
+        trained = {item: control for item, control in controls.items() if control.outcome == "done"}
+        gains = gains_since_success(family, trained, settings.min_delta)
+        since = len(gains)
     else:
         since = candidates_since_best([candidate.ap for candidate in family], settings.min_delta)
+    best = min(family, key=rank)
     if state.reignition_requested:
-        return reignition(state, best, "request", since)
+        return reignition(state, best, "request", since, gains)
     lit = [number for number, item in enumerate(state.items) if item in state.reignitions]
     after = set(state.items[lit[-1] :]) if lit else set(state.items)  # one that failed is not tried again at once
     since = min(since, sum(candidate.candidate_id in after for candidate in family))
@@ -87,11 +100,11 @@ def _stall(state: SearchState, family: list[Candidate], settings: Reignite) -> R
     spent = sum(state.reignitions[state.items[number]].trigger == "stall" for number in lit)
     if spent >= settings.max_reignitions:
         return f"growth stalled again after {spent} reignitions"
-    return reignition(state, best, "stall", since)
+    return reignition(state, best, "stall", since, gains[-since:])
 
 
 def _finish(state: SearchState, reason: str, refused: dict[str, int] | None = None) -> Event | None:
-    return finished(state, reason, refused=refused) if is_settled(state, state.items) else None
+    return finished(state, reason, refused) if is_settled(state, state.items) else None
 
 
 def _grow(state: SearchState, root: Candidate, seen: tuple[str, ...]) -> Event | None:
@@ -117,25 +130,32 @@ def _mutant(state: SearchState, family: list[Candidate], rng: random.Random) -> 
         parent = state.candidates[parent_id]
         return Draw(parent, *_mutate(parent.blueprint, candidate_id, algorithm.serial_settings, space, rng))
 
-    drawn, refused = draw_new(state, family[0].ignition, draw)
+    near = _neighbours(family, candidate_id, algorithm.serial_settings, space, rng)
+    drawn, refused = draw_new(state, tried(state, family[0]), draw, near)
     if drawn is None:
         return None, refused
-    parent, control = drawn.parent, None
-    if algorithm.paired and (control := control_of(state, parent)) is None:
-        return proposed(state, candidate_id, parent.blueprint, parent, ("continue",)), refused
-    return (
-        proposed(
-            state,
-            candidate_id,
-            drawn.blueprint,
-            parent,
-            drawn.morphisms,
-            probabilities,
-            control_id=control.candidate_id if control else None,
-            refused=refused,
-        ),
-        refused,
+    parent_id = drawn.parent.candidate_id
+    event = proposed(
+        state,
+        candidate_id,
+        drawn.blueprint,
+        drawn.parent,
+        drawn.morphisms,
+        probabilities if parent_id in probabilities else {parent_id: 1.0},
+        control_id=control_for(state, drawn.parent, candidate_id),
+        refused=refused,
     )
+    return event, refused
+
+
+def _neighbours(
+    family: list[Candidate], owner: str, settings: SerialSettings, space: SearchSpace, rng: random.Random
+) -> Iterator[Draw]:
+    """Every network one morphism away from one of the family, the best one's first."""
+    for parent in sorted(family, key=rank):
+        morphisms = [morphism for _, some in _options(parent.blueprint, settings, space) for morphism in some]
+        for morphism in rng.sample(morphisms, len(morphisms)):
+            yield Draw(parent, apply(parent.blueprint, morphism, owner), (str(morphism),))
 
 
 def _mutate(
@@ -144,27 +164,24 @@ def _mutate(
     """`num_mutate` morphisms in a row, fewer where nothing fits any more."""
     names: list[str] = []
     for _ in range(settings.num_mutate):
-        morphism = _draw(blueprint, settings, space, rng)
-        if morphism is None:
+        options = _options(blueprint, settings, space)
+        if not options:
             break
-        try:
-            blueprint = apply(blueprint, morphism, owner)
-        except GenotypeError:  # beyond what can be built at all
-            continue
+        chosen = rng.choices([morphisms for _, morphisms in options], [weight for weight, _ in options])[0]
+        morphism = rng.choice(chosen)
+        blueprint = apply(blueprint, morphism, owner)
         names.append(str(morphism))
     return blueprint, tuple(names)
 
 
-def _draw(blueprint: Blueprint, settings: SerialSettings, space: SearchSpace, rng: random.Random) -> Morphism | None:
-    """Add stage, expand or swap with their configured probabilities; what does not fit leaves its share to the others."""
+def _options(
+    blueprint: Blueprint, settings: SerialSettings, space: SearchSpace
+) -> list[tuple[float, tuple[Morphism, ...]]]:
+    """Add stage, expand and swap with their configured probabilities; what does not fit leaves its share to the others."""
     room = space.max_blocks - blueprint.genotype.depth
     options: list[tuple[float, tuple[Morphism, ...]]] = [
         (settings.addstage_ratio, (AddStage(),) if room > 0 and len(blueprint.block_ids) < settings.max_stages else ()),
         (settings.expand_ratio, expansions(blueprint, min(room, MAX_NEW_BLOCKS))),
         (1 - settings.addstage_ratio - settings.expand_ratio, swaps(blueprint)),
     ]
-    possible = [(weight, morphisms) for weight, morphisms in options if weight > 0 and morphisms]
-    if not possible:
-        return None
-    chosen = rng.choices([morphisms for _, morphisms in possible], [weight for weight, _ in possible])[0]
-    return rng.choice(chosen)
+    return [(weight, morphisms) for weight, morphisms in options if weight > 0 and morphisms]

@@ -21,16 +21,19 @@ def candidates_since_best(aps: Sequence[float], min_delta: float) -> int:
     return since
 
 
-def candidates_since_gain(family: Sequence[Candidate], candidates: Mapping[str, Candidate], min_delta: float) -> int:
-    """How many of `family`, at the end and in the order of decision, do not beat their control by more than `min_delta`.
+def gains_since_success(
+    family: Sequence[Candidate], controls: Mapping[str, Candidate], min_delta: float
+) -> tuple[float, ...]:
+    """Gains of the last of `family`, in the order of decision, that do not beat their control by more than `min_delta`.
 
-    A candidate without a control, like the first one, starts the count.
+    One whose control is not among `controls` is passed over; one that never had a control, like the first, begins anew.
     """
-    since = 0
+    gains: list[float] = []
     for candidate in family:
-        control = candidates.get(candidate.control_id or "")
-        if control is None:
-            since = 0
-        elif control.outcome == "done":
-            since = 0 if candidate.ap > control.ap + min_delta else since + 1
-    return since
+        control = controls.get(candidate.control_id or "")
+        if candidate.control_id is None:
+            gains = []
+        elif control is not None:
+            gain = round(candidate.ap - control.ap, 6)
+            gains = [] if gain > min_delta else [*gains, gain]
+    return tuple(gains)

@@ -133,6 +133,17 @@ class SearchState:
         return self.config.steps[self.current_step]
 
     @property
+    def origin(self) -> Candidate | None:
+        """What the current step starts from: a given network, or the best of an earlier step; None: a code."""
+        assert self.config is not None
+        assert self.current_step is not None
+        if given := self.given.get(self.current_step):
+            return self.candidates[given]
+        source = self.config.source_of(self.current_step)
+        best = {done.step: done.best_candidate_id for done in self.finished_steps}.get(source or "")
+        return self.candidates[best] if best else None
+
+    @property
     def is_over(self) -> bool:
         return self.status in ("completed", "failed")
 

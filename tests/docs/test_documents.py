@@ -51,20 +51,19 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.Co
     return {command: spnas_orch(command, folder) for command, _ in COMMANDS}
 
 
-def first_line(output: str) -> str:
-    """The first line with a letter in it, without the frame of a table."""
-    line = next((line for line in output.splitlines() if re.search(r"[A-Za-z]", line)), "")
-    return " ".join(line.replace("┃", " ").split())
+def told(output: str) -> str:
+    """An output without what differs from one simulated run to the next: which device a training came to, and when."""
+    return re.sub(r"\b(\d+h)?(\d+m)?\d+s\b|\bsim:\d", "*", output.strip())
 
 
 @pytest.mark.parametrize(("command", "shown"), COMMANDS, ids=[command[:60] for command, _ in COMMANDS])
-def test_a_command_of_the_readme_works_and_its_output_begins_as_shown(
+def test_a_command_of_the_readme_works_and_its_output_is_as_shown(
     results: dict[str, subprocess.CompletedProcess[str]], command: str, shown: str
 ) -> None:
     result = results[command]
     assert result.returncode == 0, result.stderr
     if shown.strip():
-        assert first_line(result.stdout) == first_line(shown)
+        assert told(result.stdout) == told(shown)
 
 
 def test_the_console_blocks_are_found_and_train_nothing() -> None:

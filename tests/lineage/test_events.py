@@ -5,14 +5,24 @@ from typing import get_args
 
 import pydantic
 import pytest
-from histories import INTERRUPTIONS, assigned, epoch, failed, finished, inherited, proposed, reignition, run_started
+from histories import (
+    INTERRUPTIONS,
+    assigned,
+    epoch,
+    failed,
+    finished,
+    given_network,
+    inherited,
+    proposed,
+    reignition,
+    run_started,
+)
 
 from lineage.cost import Heads
 from lineage.events import (
     CandidateRuledOut,
     EpochFinished,
     Event,
-    NetworkGiven,
     PhaseStarted,
     ReignitionRequested,
     from_json,
@@ -26,19 +36,7 @@ EXAMPLES: list[Event] = [
     proposed(
         "s-0001", "s-0000", parent_probabilities={"s-0000": 0.75, "s-0002": 0.25}, reignition_id="i-01", ignition=1
     ),
-    NetworkGiven(
-        candidate_id="i-0001",
-        step="parallel",
-        phase="parallel",
-        source="runs/other",
-        code="b_1_0",
-        block_ids=(("s-0001.1",),),
-        base_width=64,
-        ap=0.25,
-        checkpoint="c" * 64,
-        params=1,
-        flops=2,
-    ),
+    given_network("i-0001"),
     CandidateRuledOut(candidate_id="s-0001", limit="latency", measured=20.5, allowed=20),
     ReignitionRequested(by="somebody"),
     reignition("i-01", "s-0000"),

@@ -87,9 +87,10 @@ def test_the_search_record_has_vegas_columns(store: EventStore) -> None:
     trained(store, "s-1", "s-0", code="b_111-21_0-0", ap=0.25, peak_memory_bytes=3 * 2**20, latency_ms=4.0)
     trained(store, "p-1", "s-1", step="parallel", phase="parallel")
     result = store.query(queries.TOTAL_LIST, ["serial"])
-    assert ",".join(result.columns) == "arch,worker_id,pre_arch,pre_worker_id,t_start,t_end,t_eclapsed,memory,fps,mAP"
+    vegas = "arch,worker_id,pre_arch,pre_worker_id,t_start,t_end,t_eclapsed,memory,fps,mAP"
+    assert ",".join(result.columns) == f"{vegas},ruled_out"
     noon = datetime(2024, 5, 1, 12)
-    assert result.rows == [("b_111-21_0-0", "s-1", "b_11-21_0-0", "s-0", noon, noon, 0.0, 3, 250.0, 0.25)]
+    assert result.rows == [("b_111-21_0-0", "s-1", "b_11-21_0-0", "s-0", noon, noon, 0.0, 3, 250.0, 0.25, None)]
 
 
 def test_the_search_record_has_all_that_was_trained_and_nothing_else(store: EventStore) -> None:
@@ -118,7 +119,7 @@ def test_given_and_ruled_out_networks_are_told_apart_from_results(store: EventSt
         "abandoned": 0,
         "controls": 1,
         "refused": 3,
-        "best_ap": 0.3,
+        "best_ap": 0.25,
         "reason": None,
     }
     assert store.query(queries.GIVEN).rows == [("i-0001", "b_11-21_0-0", "resnet50.pth", 0.4, "serial")]

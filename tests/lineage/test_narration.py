@@ -185,7 +185,8 @@ def test_a_reignition_speaks_of_accuracy_and_is_never_best():
         assigned("j-2", "s-0001"), finished("j-2", ap=0.2),
     )  # fmt: skip
     assert lines[:4] == [
-        "growth stalled: 3 candidates since the best AP 0.100 (n_stuck 3); r-0001 reignites s-0001",
+        "growth stalled: 3 candidates without an AP better by more than 0.005 (best 0.100), n_stuck 3; "
+        "r-0001 reignites s-0001",
         "r-0001 classification training on cpu:0: the backbone of s-0001",
         "r-0001 epoch 2/3: loss 0.250, accuracy 0.900",
         "r-0001 accuracy 0.950, 20s",
@@ -306,6 +307,14 @@ def test_a_reignition_says_what_triggered_it():
         "r-0001 reignites s-0001, as requested",
         "r-0001 reignites s-0001 before anything grows from it, as configured",
     ]
+
+
+def test_a_stall_of_a_paired_search_says_by_how_much_its_controls_were_not_beaten():
+    (line,) = told(changed(STALLED, gains=(0.0, -0.012, 0.004)))
+    assert line == (
+        "growth stalled: none of the last 3 candidates beat its control by more than 0.005 (gains +0.000, -0.012, +0.004), "
+        "n_stuck 3; r-0001 reignites s-0001"
+    )
 
 
 def test_a_phase_ends_with_the_draws_that_were_refused_in_it():

@@ -67,7 +67,7 @@ def test_the_status_tells_given_and_ruled_out_networks_from_results(
     facts: dict[str, Any] = json.loads(capsys.readouterr().out)
     (phase,) = facts["phases"]
     counts = ("candidates", "trained", "ruled_out", "controls", "refused", "best_ap")
-    assert [phase[count] for count in counts] == [3, 2, 1, 1, 4, 0.3]
+    assert [phase[count] for count in counts] == [3, 2, 1, 1, 4, 0.255]
     assert [(one["candidate_id"], one["source"]) for one in facts["given"]] == [("i-0001", "resnet50.pth")]
     assert [one["candidate_id"] for one in facts["best"]] == ["s-1"]  # s-2 is a control
     assert [(one["candidate_id"], one["ruled_out"]) for one in facts["ruled_out"]] == [("s-3", "latency 23.1 > 20")]

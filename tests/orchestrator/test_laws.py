@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -21,9 +23,11 @@ from lineage.events import (
     RunResumed,
     WorkerStarted,
 )
+from orchestrator.search.evolve import evolve
 from orchestrator.search.limits import broken_by
 from orchestrator.search.proposal import is_control
-from orchestrator.sections import SearchSpace
+from orchestrator.search.state import Candidate, SearchState, rank
+from orchestrator.sections import SearchSpace, Step
 
 LIMITS = st.fixed_dictionaries(
     {},
@@ -64,20 +68,27 @@ def searches(draw: st.DrawFn) -> tuple[dict[str, Any], list[NetworkGiven]]:
         **noise,
     )
     space = {"limits": draw(LIMITS), "max_blocks": draw(st.integers(9, 14)), "min_blocks": 8}
+    if draw(st.booleans()):
+        config["pipeline"].insert(1, "again")
+        config["again"] = deepcopy(config["serial"])
+        config["again"]["search_algorithm"] |= {"total_list": "a.csv", "last_search_result": "s.csv"}
+        config["again"]["search_space"]["min_stages"] = draw(st.integers(4, settings["max_stages"]))
     given_networks = []
-    for number, step in enumerate(("serial", "parallel"), 1):
+    for number, step in enumerate(config["pipeline"][:-1], 1):
         algorithm = config[step]["search_algorithm"]
         config[step]["search_space"] = {**config[step]["search_space"], **space}
         if step == "parallel":
             algorithm |= noise
-        weights = draw(st.sampled_from(["code", "given", "given weights"]))
-        if weights != "code":
+        weights = draw(st.sampled_from(["run", "given", "given weights"]))
+        if weights != "run":
             algorithm["last_search_result"] = "elsewhere.csv"
             checkpoint = "c" * 64 if weights == "given weights" else None
             given_networks.append(
-                network_given(step, candidate_id=f"i-{number:04d}", phase=step, checkpoint=checkpoint)
+                network_given(
+                    step, candidate_id=f"i-{number:04d}", phase=algorithm["sample_level"], checkpoint=checkpoint
+                )
             )
-        if reignite is not None and (weights != "code" or step == "parallel"):
+        if reignite is not None and (weights != "run" or step != "serial"):
             algorithm["regnition"] = draw(st.booleans())
     return config, given_networks
 
@@ -105,12 +116,55 @@ def check(log: list[Event], config: dict[str, Any]) -> None:
             best = state.candidates[phase.best_candidate_id]
             assert best.is_result
             assert not is_control(state, best.candidate_id)
-    reignite = config["serial"]["search_algorithm"].get("reignite") or {"max_reignitions": 0}
-    stalls = [event for event in of(log, ReignitionProposed) if event.trigger == "stall"]
-    assert len(stalls) <= reignite["max_reignitions"]
+    for item in state.candidates:
+        assert not is_control(state, item) or any(one.control_id == item for one in state.candidates.values())
+    check_ends(log)
+    check_stalls(log, config["serial"]["search_algorithm"].get("reignite"))
     trained = [event.job_id for event in of(log, JobFinished)]
     assert len(trained) == len(set(trained))
     assert sum(one.seeds for one in networks) + len(of(log, ReignitionProposed)) == len(trained)
+
+
+def check_ends(log: list[Event]) -> None:
+    """A search within whose limits its start lies returns nothing worse; growth, nothing worse that is grown."""
+    state = SearchState()
+    for event in log:
+        if isinstance(event, PhaseFinished) and state.step.search_algorithm is not None:
+            start, space = state.origin, state.step.search_space
+            if start is not None and start.is_result and _keeps(start, space) and _is_grown(start, state.step):
+                assert event.best_candidate_id is not None
+                assert rank(state.candidates[event.best_candidate_id]) <= rank(start)
+        state = evolve(state, event)
+
+
+def _keeps(start: Candidate, space: SearchSpace) -> bool:
+    genotype, allowed = start.blueprint.genotype, space.limits.latency
+    within = allowed is None or (start.latency_ms or 0) <= allowed
+    return within and broken_by(genotype, start.base_width, space, None) is None
+
+
+def _is_grown(start: Candidate, step: Step) -> bool:
+    genotype = start.blueprint.genotype
+    return step.phase != "serial" or (genotype.depth >= 8 and len(genotype.stages) >= step.min_stages)
+
+
+def check_stalls(log: list[Event], reignite: dict[str, Any] | None) -> None:
+    """A stall is found once everything proposed has an outcome, and it is the best of growth that is reignited."""
+    state, stalls = SearchState(), Counter[str]()
+    for event in log:
+        if isinstance(event, ReignitionProposed) and event.trigger == "stall":
+            stalls[event.step] += 1
+            own = [state.candidates[item] for item in state.items if item in state.candidates]
+            assert all(one.outcome != "pending" for one in own)
+            family = own if state.origin is None else [state.origin, *own]
+            results = [one for one in family if one.is_result and not is_control(state, one.candidate_id)]
+            best = min((one for one in results if one.ignition == max(r.ignition for r in results)), key=rank)
+            assert event.candidate_id == best.candidate_id
+            assert event.candidates_since_best >= event.n_stuck
+            assert all(gain <= event.min_delta for gain in event.gains)
+            assert len(event.gains) in (0, event.candidates_since_best)
+        state = evolve(state, event)
+    assert max(stalls.values(), default=0) <= (reignite["max_reignitions"] if reignite else 0)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])

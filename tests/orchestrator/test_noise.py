@@ -103,7 +103,7 @@ def test_growth_stalls_when_children_do_not_beat_their_controls_however_much_tra
     )
     log = search(config, aps=epochs_behind, window=1)
     stalls = of(log, ReignitionProposed)
-    assert [stall.candidates_since_best for stall in stalls[:1]] == ([3] if paired else [])
+    assert [(one.candidates_since_best, one.gains) for one in stalls[:1]] == ([(3, (0.0, 0.0, 0.0))] if paired else [])
 
 
 def test_a_resumed_run_goes_on_with_the_seeds_that_are_left():

@@ -129,6 +129,23 @@ def test_a_parallel_step_may_begin_with_the_serial_winner_reignited():
     assert {event.parent_id for event in others} == {first.candidate_id}
 
 
+def test_a_reignition_that_makes_the_start_worse_does_not_become_the_result():
+    aps = {f"p-{number:04d}": 0.001 for number in range(1, 9)}
+    serial, parallel, _ = of(search(reignited("parallel", configuration()), aps=aps), PhaseFinished)
+    assert parallel.best_candidate_id == serial.best_candidate_id
+
+
+def test_a_parallel_step_ends_once_every_combination_was_tried():
+    config = configuration()
+    config["parallel"]["search_algorithm"]["max_sample"] = 100
+    config["parallel"]["search_space"] = {**config["parallel"]["search_space"], "max_branches": 1}
+    log = search(config)
+    codes = {event.code for event in of(log, CandidateProposed) if event.phase == "parallel"}
+    start = folded(log).candidates[of(log, PhaseFinished)[0].best_candidate_id or ""].blueprint.genotype
+    assert len(codes) == 2 ** len(start.stages) - 1
+    assert of(log, PhaseFinished)[1].reason.startswith("the space is exhausted")
+
+
 def test_when_the_first_reignition_fails_the_step_begins_without_it():
     config = only("serial", reignited("serial", configuration()))
     log = search(config, given=[network_given("serial", checkpoint="c" * 64)], until=0)

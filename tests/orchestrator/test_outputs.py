@@ -46,7 +46,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_a_record_has_every_trained_network_in_vegas_columns(run: Path) -> None:
     first, second = rows(run / "s.csv")
-    assert list(first) == "arch worker_id pre_arch pre_worker_id t_start t_end t_eclapsed memory fps mAP".split()  # noqa: SIM905
+    vegas = "arch worker_id pre_arch pre_worker_id t_start t_end t_eclapsed memory fps mAP"
+    assert " ".join(first) == f"{vegas} ruled_out"
     assert [first[column] for column in ("worker_id", "pre_worker_id", "memory", "fps", "mAP")] == [
         "s-1",
         "i-0001",
@@ -55,6 +56,7 @@ def test_a_record_has_every_trained_network_in_vegas_columns(run: Path) -> None:
         "0.25",
     ]
     assert (second["worker_id"], second["mAP"]) == ("s-2", "0.8")
+    assert (first["ruled_out"], second["ruled_out"]) == ("", "flops 9 > 8")
 
 
 def test_what_breaks_a_limit_is_neither_on_the_front_nor_among_the_models(run: Path) -> None:

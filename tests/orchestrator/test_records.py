@@ -80,6 +80,11 @@ def test_other_columns_a_byte_order_mark_and_spaces_do_no_harm(folder: Path):
     assert best(folder, content) == ("b_11-21-21-21_0-0-0-0", 0.3)
 
 
+def test_a_network_that_breaks_a_limit_is_not_the_best_of_our_records(folder: Path):
+    content = "arch,mAP,ruled_out\nb_1-1_0-0,0.2,\nb_11-21-21-21_0-0-0-0,0.3,latency 23.1 > 20\n"
+    assert best(folder, content) == ("b_1-1_0-0", 0.2)
+
+
 def test_a_failed_training_needs_no_code(folder: Path):
     assert best(folder, "arch,mAP\n?,-1\nb_1-1_0-0,0.1\n") == ("b_1-1_0-0", 0.1)
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from lineage.architecture import Genotype
 from lineage.events import CandidateProposed, PhaseFinished, ReignitionProposed, ReignitionRequested, RunFinished
 from lineage.morphism import Blueprint
+from lineage.space import serial_size
+from orchestrator.requests import why_not_reignite
 from orchestrator.search.selection import parent_probabilities
-from orchestrator.search.serial import _draw
+from orchestrator.search.serial import _mutate
 from orchestrator.search.stall import candidates_since_best
 from orchestrator.search.state import Candidate
 from orchestrator.sections import SearchSpace, SerialSettings
@@ -59,12 +61,12 @@ def test_the_probabilities_a_parent_was_drawn_with_are_in_the_event():
 
 @pytest.mark.parametrize("spelling", ["expend_ratio", "expand_ratio"])
 def test_ratios_are_the_probabilities_of_a_morphism(spelling: str):
-    settings = SerialSettings.model_validate({"addstage_ratio": 0.05, spelling: 0.3, "max_stages": 9})
+    settings = SerialSettings.model_validate({"num_mutate": 1, "addstage_ratio": 0.05, spelling: 0.3, "max_stages": 9})
     blueprint = Blueprint.seed(Genotype.parse("b_11-21-21-21_0-0-0-0"), "s")
     rng = random.Random(0)
-    drawn = Counter(type(_draw(blueprint, settings, SearchSpace(), rng)).__name__ for _ in range(20_000))
-    shares = {name: number / 20_000 for name, number in drawn.items()}
-    assert shares == pytest.approx({"AddStage": 0.05, "Expand": 0.3, "Swap": 0.65}, abs=0.012)
+    drawn = [_mutate(blueprint, "c", settings, SearchSpace(), rng)[1][0] for _ in range(20_000)]
+    shares = {name: number / 20_000 for name, number in Counter(name.partition("(")[0] for name in drawn).items()}
+    assert shares == pytest.approx({"add_stage": 0.05, "expand": 0.3, "swap": 0.65}, abs=0.012)
 
 
 def test_a_candidate_is_num_mutate_morphisms_away_from_its_parent():
@@ -108,6 +110,75 @@ def test_a_small_space_is_searched_to_its_last_network_however_far_proposals_run
         codes = {event.code for event in of(log, CandidateProposed) if event.phase == "serial"}
         assert len(codes) == 10  # two borders among five gaps
         assert "the space is exhausted" in of(log, PhaseFinished)[0].reason
+
+
+def test_an_exhausted_space_is_exhausted_to_its_last_network_though_draws_are_of_the_best_alone():
+    settings = {"addstage_ratio": 0, "expand_ratio": 0.5, "num_mutate": 1, "max_stages": 3}
+    config = configuration(serial_settings=settings, max_sample=400, max_optimal=1)
+    config["serial"]["search_space"] = {**config["serial"]["search_space"], "start": "b_11-21-21_0-0-0"}
+    config["serial"]["search_space"] |= {"max_blocks": 7, "min_blocks": 1, "min_stages": 1}
+    log = search(config)
+    codes = {event.code for event in of(log, CandidateProposed) if event.phase == "serial"}
+    assert len(codes) == serial_size(Genotype.parse("b_11-21-21_0-0-0"), max_blocks=7, max_stages=3) == 55
+    assert of(log, PhaseFinished)[0].reason.startswith("the space is exhausted: of ")
+
+
+def test_a_second_serial_step_returns_nothing_worse_than_what_it_starts_from():
+    config = configuration()
+    config["pipeline"].insert(1, "again")
+    again = {"total_list": "again.csv", "last_search_result": "s.csv", "max_optimal": 3}
+    config["again"] = {**config["serial"], "search_algorithm": config["serial"]["search_algorithm"] | again}
+    config["serial"]["search_space"] = {**config["serial"]["search_space"], "min_stages": 4}
+    config["again"]["search_space"] = config["serial"]["search_space"]
+    log = search(config, aps={f"s-{number:04d}": 0.001 for number in range(7, 14)})
+    first, second, *_ = of(log, PhaseFinished)
+    assert second.step == "again"
+    assert second.best_candidate_id == first.best_candidate_id
+
+
+def test_the_same_code_with_a_wider_stem_is_another_network():
+    config = configuration(serial_settings={"addstage_ratio": 0, "expand_ratio": 0, "num_mutate": 1}, max_sample=50)
+    config["pipeline"].insert(1, "again")
+    config["serial"]["search_space"] = {**config["serial"]["search_space"], "start": "b_1-2111-1_0-0-0"}
+    wider = {**config["serial"]["search_space"], "base_width": 32}
+    again = config["serial"]["search_algorithm"] | {"total_list": "again.csv"}
+    config["again"] = {**config["serial"], "search_algorithm": again, "search_space": wider}
+    codes = Counter(event.base_width for event in of(search(config), CandidateProposed) if event.phase == "serial")
+    assert codes == {16: 10, 32: 10}
+
+
+def test_the_phase_says_which_better_network_has_too_few_blocks_or_stages():
+    settings = {"addstage_ratio": 0.3, "max_stages": 6}
+    log = search(configuration(serial_settings=settings, max_sample=20), aps={"s-0001": 0.9})
+    assert of(log, PhaseFinished)[0].reason == (
+        "20 candidates, as many as max_sample allows; s-0001 has AP 0.900, but not 8 blocks in 5 stages"
+    )
+
+
+def test_a_candidate_in_flight_may_end_a_stall():
+    aps = {"s-0001": 0.3, "s-0002": 0.2, "s-0003": 0.2, "s-0004": 0.2, "s-0005": 0.5}
+    config = configuration(reignite=REIGNITE, max_sample=6)
+    log = search(config, slots=3, window=3, aps=aps)
+    assert not of(log, ReignitionProposed)
+
+
+def test_a_stall_reignites_the_best_of_all_even_if_it_was_in_flight():
+    aps = {"s-0001": 0.3, "s-0002": 0.2, "s-0003": 0.2, "s-0004": 0.2, "s-0005": 0.305}
+    log = search(configuration(reignite=REIGNITE, max_sample=8), slots=3, window=3, aps=aps)
+    (stall, *_) = of(log, ReignitionProposed)
+    assert (stall.candidate_id, stall.candidates_since_best) == ("s-0005", 4)
+
+
+def test_a_request_is_honoured_or_refused_because_every_candidate_is_proposed():
+    config = configuration(reignite=REIGNITE | {"n_stuck": 50}, max_sample=5)
+    answers = []
+    for until in range(5):
+        log = search(config, slots=2, window=2, until=until)
+        answers.append(why_not_reignite(folded(log)))
+        honoured = of(resumed([*log, ReignitionRequested(by="somebody")]), ReignitionProposed)
+        assert len(honoured) == (answers[-1] is None)
+    assert answers[:3] == [None, None, None]
+    assert answers[3:] == ["all 5 networks that max_sample allows are proposed"] * 2
 
 
 def test_a_reignition_can_be_asked_for_by_hand_and_does_not_count_as_one_of_a_stall():

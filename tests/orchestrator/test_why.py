@@ -261,7 +261,7 @@ def test_a_reignition_says_what_triggered_it_and_what_grew_from_it(record: Calla
         "  step serial of run digits (completed), proposed 1m20s into the run",
     ]
     assert section(lines, "why it was proposed") == [
-        "growth had stalled: 3 candidates since the best AP 0.250 (n_stuck 3, an improvement is one by more than 0.01)"
+        "growth had stalled: 3 candidates without an AP better by more than 0.01 (best 0.250), n_stuck 3"
     ]
     assert section(lines, "its classification training") == ["accuracy 0.875, 3 epochs on cpu:0 in 20s"]
     assert section(lines, "what grew from it") == [
@@ -282,7 +282,7 @@ def test_a_reignition_that_was_requested_names_who_asked_and_a_failed_one_why(
     record(*FAMILY, ev.ReignitionRequested(by="ana"), asked, ev.ReignitionRequested(by="bo"), abandoned, at_start)
     lines = ask("r-0001")
     assert lines[0].endswith(": abandoned, data: no images")
-    assert section(lines, "why it was proposed")[0].startswith("ana requested it; there were 3 candidates since")
+    assert section(lines, "why it was proposed")[0].startswith("ana requested it; by then: 3 candidates without")
     assert section(lines, "what grew from it") == ["nothing so far"]
     assert section(ask("r-0002"), "why it was proposed") == ["the configuration asks for it before anything grows"]
 

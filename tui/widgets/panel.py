@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from textual.content import Content
 from textual.widget import Widget
 
@@ -21,9 +23,9 @@ class Panel(Widget):
         super().__init__(classes=classes)
         self._line_count = 0
 
+    @abstractmethod
     def lines(self, width: int) -> list[Content]:
         """The lines to show in `width` cells; longer ones are cut."""
-        raise NotImplementedError
 
     def render(self) -> Content:
         width = self.content_size.width
