@@ -155,9 +155,9 @@ async def test_the_newest_event_stays_in_view_when_the_banner_takes_a_line(made_
 
 async def test_long_event_lines_are_wrapped_for_the_width_there_is(made_up, published):
     async with app_of(made_up, published(made_up.running_run()), 22).run_test(size=SIZE) as pilot:
-        await made_up.expect(pilot, "AP 0.104 (n_stuck 2);\n        r-0001 reignites s-0002")
+        await made_up.expect(pilot, "by more than 0.005\n        (best 0.104), n_stuck 2; r-0001 reignites s-0002")
         await pilot.resize_terminal(160, 50)
-        await made_up.expect(pilot, "AP 0.104 (n_stuck 2); r-0001 reignites s-0002")
+        await made_up.expect(pilot, "by more than 0.005 (best 0.104), n_stuck 2; r-0001 reignites s-0002")
 
 
 async def test_run_live_shows_the_feed_until_the_user_quits(made_up, published, monkeypatch):
