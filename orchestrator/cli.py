@@ -5,6 +5,8 @@ Exit codes: 0 done, 2 the user's mistake (one message, no traceback), 1 ours or 
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import sys
 from enum import StrEnum
@@ -189,11 +191,11 @@ def main() -> NoReturn:
     """Entry point of `spnas-orch`."""
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         code = 130
     except Exception as error:
         code = _report(error)
-    sys.stdout.flush()
     sys.exit(code or 0)
 
 
@@ -211,6 +213,10 @@ def _report(error: Exception) -> int:
     if isinstance(error, UserError | LineageError):
         typer.echo(f"error: {error}", err=True)
         return 2
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unwritten has no place to go
+        typer.echo(f"error: {error.filename or 'the output'} could not be written: {error.strerror}", err=True)
+        return 1
     if isinstance(error, OrchestratorError):
         typer.echo(f"error: {error}", err=True)
         return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,7 +112,8 @@ def check(config_path: Path, overrides: list[str]) -> None:
     console.print(f"template {workdir / config.template} (it is Python, and loading it runs it)")
     facts = check_template(config, workdir)
     heads = Heads(**facts["heads"]) if facts["heads"] else None
-    given = given_networks(config, workdir, workdir, simulate=True)  # nothing is copied, weights are not read
+    with tempfile.TemporaryDirectory() as folder:
+        given = given_networks(config, workdir, Path(folder), simulate=False, heads=heads)
     check_limits(config.fitted(facts["neck_channels"]), given, heads)
     counted = "" if facts["heads"] else f"; costs are of backbone and neck alone: {facts['heads_unknown']}"
     console.print(f"  loads: {facts['detector']}, {facts['classes']} classes{counted}", soft_wrap=True, markup=False)

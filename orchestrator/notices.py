@@ -112,6 +112,13 @@ def _of_the_search(config: RunConfig, name: str, step: Step) -> Iterator[Told]:
         yield f"{name}.search_space.weights", step.search_space.weights, f"the step starts from the best of {source}"
     if step.phase != "parallel":
         return
+    later = config.pipeline[config.pipeline.index(name) :]
+    if step.search.reignite is not None and not any(config.steps[one].starts_reignited for one in later):
+        yield (
+            f"{name}.search_algorithm.reignite",
+            None,
+            "a parallel step never stalls; regnition: True begins reignited",
+        )
     path, algorithm, settings = f"{name}.search_algorithm", step.search, step.search.serial_settings
     if "max_optimal" in algorithm.model_fields_set and algorithm.max_optimal != 1:
         yield f"{path}.max_optimal", algorithm.max_optimal, "all networks of a parallel step grow from its start"

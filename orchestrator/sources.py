@@ -22,7 +22,7 @@ from orchestrator.config import RunConfig
 from orchestrator.errors import ConfigError
 from orchestrator.outside import OtherRun, hand_over, open_run, result_of, seed_of_training
 from orchestrator.records import best_of
-from orchestrator.run_folder import RUNS
+from orchestrator.run_folder import RUNS, RunFolder, has_begun
 from orchestrator.search.state import Candidate
 from orchestrator.sections import too_wide
 
@@ -253,7 +253,8 @@ def _is_file(path: Path) -> bool:
 
 
 def _nothing_at(source: str, place: Place) -> str:
-    known = ", ".join(sorted(path.parent.name for path in RUNS.glob("*/lineage.duckdb"))) or "none"
+    folders = (RunFolder(path.parent) for path in RUNS.glob("*/lineage.duckdb"))
+    known = ", ".join(sorted(folder.path.name for folder in folders if has_begun(folder))) or "none"
     return (
         f"{source!r} is no run folder and no record (total_list_*.csv), neither in {place.workdir} nor in ./runs "
         f"(runs there: {known})"

@@ -354,3 +354,21 @@ def test_times_with_a_zone_can_be_asked_for(spnas: Spnas, finished: Path):
     (row,) = rows(spnas, finished, "SELECT now() > max(ts) AS later FROM events")
     assert row == {"later": True}
     assert spnas("sql", finished, "SELECT now()").returncode == 0
+
+
+def test_a_check_reads_the_weights_and_leaves_nothing(spnas: Spnas, tmp_path: Path):
+    spnas("init")
+    (tmp_path / "resnet.pth").write_text("no weights")
+    before = sorted(tmp_path.rglob("*"))
+    done = spnas("check", "sp_nas.yml", "--set", "serial.search_space.weights=resnet.pth")
+    assert done.returncode == 2
+    assert f"serial.search_space.weights: {tmp_path / 'resnet.pth'}" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_output_that_can_not_be_written_is_no_traceback(finished: Path):
+    for arguments in (("status", finished), ("status", finished, "--json"), ("lineage", finished), ("--help",)):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run([COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert done.returncode == 1
+        assert done.stderr == "error: the output could not be written: No space left on device\n"

@@ -119,6 +119,10 @@ def test_the_example_has_nothing_that_needs_telling():
             {"search_algorithm": {"sample_level": "parallel", "serial_settings": {"num_mutate": 3}}},
             "nas1.search_algorithm.serial_settings.num_mutate: 3 has no effect: the step is parallel",
         ),
+        (
+            {"search_algorithm": {"sample_level": "parallel", "reignite": {"data": "d"}}},
+            "nas1.search_algorithm.reignite has no effect: a parallel step never stalls",
+        ),
     ],
 )
 def test_a_key_of_a_step_without_effect_is_told_with_what_happens_instead(step: dict[str, Any], expected: str):
@@ -134,6 +138,7 @@ def test_a_key_of_a_step_without_effect_is_told_with_what_happens_instead(step: 
         {"pipe_step": {"type": "SpNasPipeStep", "models_folder": None}},
         {"search_algorithm": {"sample_level": "parallel", "max_optimal": 1, "serial_settings": None}},
         {"search_algorithm": {"sample_level": "parallel", "serial_settings": {"regnition": False}}},
+        {"search_algorithm": {"sample_level": "parallel", "reignite": {"data": "d"}, "regnition": True}},
         {"search_algorithm": {"sample_level": "serial", "total_list": "s.csv"}},
         {"search_space": {"start": "b_1-1_0-0"}},
     ],
