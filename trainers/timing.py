@@ -92,7 +92,7 @@ def _times(config: Config, network: dict[str, Any], device: torch.device) -> dic
         batch = _batch(images, size, facts["classes"], masks=detector.roi_head.with_mask)
         forward_ms = measure.latency_ms(detector, size, device, passes=STEPS, whole=facts["heads"] is not None)
         detector.train()
-        step_ms = measure.median_ms(lambda: detector.train_step(batch(), wrapper), device, STEPS)
+        step_ms = measure.shortest_ms(lambda: detector.train_step(batch(), wrapper), device, STEPS)
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
     return {"forward_ms": forward_ms, "training_ms": step_ms / images}
