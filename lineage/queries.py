@@ -12,8 +12,8 @@ SELECT
     step, phases.phase, phases.status,
     count(candidate_id) FILTER (NOT is_control) AS candidates,
     count(candidate_id) FILTER (NOT is_control AND own.status = 'trained') AS trained,
-    count(ruled_out) AS ruled_out,
-    count(candidate_id) FILTER (own.status = 'abandoned') AS abandoned,
+    count(ruled_out) FILTER (NOT is_control) AS ruled_out,
+    count(candidate_id) FILTER (own.status = 'abandoned' AND NOT is_control) AS abandoned,
     count(candidate_id) FILTER (is_control) AS controls,
     (SELECT coalesce(sum(count), 0)::BIGINT FROM refusals WHERE step = phases.step) AS refused,
     max(ap) FILTER (own.status = 'trained' AND ruled_out IS NULL AND NOT is_control) AS best_ap,
@@ -69,7 +69,7 @@ SELECT
     child.ruled_out
 FROM candidates AS child
 LEFT JOIN candidates AS parent ON parent.candidate_id = child.parent_id
-WHERE child.status = 'trained' AND child.step = ?
+WHERE child.status = 'trained' AND child.step = ? AND child.candidate_id NOT IN (FROM controls)
 ORDER BY child.candidate_id
 """
 """Search record of a step, in the columns of Vega's total_list_*.csv (seconds, MiB, images a second, AP from 0 to 1), and

@@ -15,18 +15,27 @@ from math import comb, prod
 from lineage.architecture import Genotype
 
 
-def serial_size(start: Genotype, max_blocks: int, max_stages: int) -> int:
-    """Codes that swap, expand and add stage reach from `start`, itself included, with at most so many blocks and stages.
+def serial_size(
+    start: Genotype, max_blocks: int, max_stages: int, *, swap: bool = True, expand: bool = True, add_stage: bool = True
+) -> int:
+    """Codes that the allowed morphisms reach from `start`, itself included, with at most so many blocks and stages.
 
-    A start beyond `max_stages` keeps its stages; one beyond `max_blocks` still swaps.
+    A start beyond `max_stages` keeps its stages; one beyond `max_blocks` still swaps. Where borders can't move, a new block
+    comes into one of the gaps that the doublings behind the first block of its stage leave.
     """
     blocks, stages = start.depth, len(start.stages)
     doublings = "".join(start.stages)[1:].count("2")
-    return sum(
-        comb(inserted + doublings, doublings) * comb(blocks + appended + inserted - 1, stages + appended - 1)
-        for appended in range(max(0, max_stages - stages) + 1)
-        for inserted in range(max(0, max_blocks - blocks) - appended + 1)
-    )
+    gaps = sum(1 + stage[1:].count("2") for stage in start.stages)
+    room = max(0, max_blocks - blocks)
+    total = 0
+    for appended in range(min(room, max(0, max_stages - stages)) + 1 if add_stage else 1):
+        for inserted in range(room - appended + 1 if expand else 1):
+            if swap:
+                borders = comb(blocks + appended + inserted - 1, stages + appended - 1)
+                total += comb(inserted + doublings, doublings) * borders
+            else:
+                total += comb(inserted + gaps + appended - 1, inserted)
+    return total
 
 
 def parallel_size(start: Genotype, max_branches: int) -> int:

@@ -38,12 +38,13 @@ def audit_plan(folder: RunFolder, count: int, step: str | None, epochs: int | No
     searches = [name for name in state.config.pipeline if state.config.steps[name].search_algorithm is not None]
     step = step or (searches[0] if searches else None)
     if step not in searches:
-        raise UserError(f"run {folder.name} has no search step {step or 'at all'}; it has {', '.join(searches)}")
+        known = ", ".join(searches) or "none, so there is nothing to audit"
+        raise UserError(f"run {folder.name} has no search step {step or 'at all'}; its search steps: {known}")
     chosen = _spread(_children(state, step), count)
     if len(chosen) < count:
         raise UserError(
-            f"step {step} of run {folder.name} has {len(chosen)} candidates with inherited weights, "
-            f"fewer than {count}; ask for at most as many"
+            f"step {step} of run {folder.name} has {len(chosen)} candidates with inherited weights, fewer than {count}; "
+            + ("ask for at most as many" if len(chosen) > 1 else "an audit compares the order of two at least")
         )
     section = started.config[step]
     config = {

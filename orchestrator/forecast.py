@@ -125,7 +125,14 @@ def space_size(step: Step, start: Genotype) -> int | None:
     if step.phase == "parallel":
         return parallel_size(start, step.search_space.max_branches)
     settings = step.search.serial_settings
-    return serial_size(start, step.search_space.max_blocks, settings.max_stages if settings.addstage_ratio else 0)
+    return serial_size(
+        start,
+        step.search_space.max_blocks,
+        settings.max_stages,
+        swap=settings.swap_ratio > 0,
+        expand=settings.expand_ratio > 0,
+        add_stage=settings.addstage_ratio > 0,
+    )
 
 
 def epoch_ms(times: NetworkTimes, train_images: int, val_images: int) -> float:
@@ -196,6 +203,8 @@ def _sample_of(step: Step, name: str, log: Sequence[Event], started: RunStarted)
     costs = tuple(
         cost(Genotype.parse(event.code), event.base_width, space.image_size, space.neck_channels, started.heads)
         for event in own
-        if isinstance(event, CandidateProposed) and event.parent_probabilities
+        if isinstance(event, CandidateProposed)
+        and event.morphisms
+        and event.morphisms[0] not in ("continue", "reignite")
     )
     return Sample(costs, dict(refused)) if costs or refused else None

@@ -62,6 +62,7 @@ def notices(config: RunConfig) -> list[str]:
     for name, value, instead in _without_effect(config):
         together.setdefault((name.rpartition(".")[2], _shown(value), instead), []).append(name)
     messages = [f"{', '.join(names)}{shown} has no effect: {why}" for (_, shown, why), names in together.items()]
+    messages += _starts_too_deep(config)
     for name in config.pipeline:
         algorithm = config.steps[name].search_algorithm
         if algorithm is not None and algorithm.total_list not in (None, algorithm.record):
@@ -72,6 +73,19 @@ def notices(config: RunConfig) -> list[str]:
     return messages + [
         f"{name} is not in the pipeline: it is not run" for name in config.steps if name not in config.pipeline
     ]
+
+
+def _starts_too_deep(config: RunConfig) -> Iterator[str]:
+    """Steps that may start from a network with more blocks than they allow."""
+    for name in config.pipeline:
+        source, most = config.source_of(name), config.steps[name].search_space.max_blocks
+        if source is None or config.steps[name].phase != "serial":
+            continue
+        if (before := config.steps[source].search_space.max_blocks) > most:
+            yield (
+                f"{name}.search_space.max_blocks: {most} adds no block to a start that has as many, but the best of "
+                f"{source} may have up to {before}"
+            )
 
 
 def _without_effect(config: RunConfig) -> Iterator[Told]:

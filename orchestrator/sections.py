@@ -54,6 +54,11 @@ class SerialSettings(Section):
             raise ValueError("addstage_ratio + expend_ratio must not exceed 1: the rest is the probability of a swap")
         return self
 
+    @property
+    def swap_ratio(self) -> float:
+        """The rest; 0 where the others add up to 1 but for the last bit of a float."""
+        return round(1 - self.addstage_ratio - self.expand_ratio, 9)
+
 
 class Reignite(Retraining):
     """When growth stalls, and how the best backbone is retrained then.

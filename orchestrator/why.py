@@ -96,6 +96,8 @@ def _descent(facts: Facts, edge: Facts) -> Iterator[str]:
         line += f"; place {better + 1} of {len(draws)} by AP"
     elif edge["probability"] is not None:
         line += ", the only parent that could be drawn"
+    elif facts["refused"]:
+        line += ", taken since no draw from the best gave a new network"
     yield line
     yield f"by {' '.join(edge['morphisms'])}: {_change(facts['diff'])}"
 

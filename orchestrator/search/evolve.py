@@ -179,9 +179,8 @@ def _ended(state: SearchState, event: JobFinished | JobFailed) -> SearchState:
     assert job.device is not None
     state = replace(state, devices=state.devices | {job.device: None})
     if isinstance(event, JobFailed):
-        failed = replace(
-            job, status="failed", device=None, failures=job.failures + 1, fault=event.fault, message=event.message
-        )
+        failures = job.failures + (event.fault != "checkpoint")  # that is no fault of the training
+        failed = replace(job, status="failed", device=None, failures=failures, fault=event.fault, message=event.message)
         return replace(state, jobs=state.jobs | {job.job_id: failed})
     state = replace(state, jobs=state.jobs | {job.job_id: replace(job, status="finished", device=None)})
     if job.subject_id in state.reignitions:

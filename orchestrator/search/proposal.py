@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lineage.architecture import Genotype
@@ -19,11 +20,12 @@ DUPLICATE = "duplicate"
 
 
 class Draw(NamedTuple):
-    """A network that may become a candidate: its parent and the morphisms between."""
+    """A network that may become a candidate: its parent, the morphisms between, and what parents were drawn from."""
 
     parent: Candidate
     blueprint: Blueprint
     morphisms: tuple[str, ...]
+    probabilities: Mapping[str, float] = MappingProxyType({})  # empty: it was not drawn
 
 
 def generator(state: SearchState, number: int) -> random.Random:
@@ -32,9 +34,10 @@ def generator(state: SearchState, number: int) -> random.Random:
 
 
 def next_id(state: SearchState, prefix: str) -> str:
-    """``s-0007``: the prefix of its kind and its number in the run."""
+    """``s-0007``: the prefix of its kind and the next number in the run; given networks may have brought some along."""
     known = state.candidates if prefix != "r" else state.reignitions
-    return f"{prefix}-{sum(1 for item in known if item.startswith(prefix)) + 1:04d}"
+    last = max((int(item.partition("-")[2]) for item in known if item.startswith(f"{prefix}-")), default=0)
+    return f"{prefix}-{last + 1:04d}"
 
 
 def is_settled(state: SearchState, items: tuple[str, ...]) -> bool:
@@ -75,11 +78,11 @@ def sampled(state: SearchState) -> int:
 
 
 def tried(state: SearchState, like: Candidate) -> frozenset[str]:
-    """Codes tried or in flight with as many reignitions behind them, and a stem as wide, as `like` has."""
+    """Codes trained here or in flight with as many reignitions behind them, and a stem as wide, as `like` has."""
     return frozenset(
         one.blueprint.genotype.code
         for one in state.candidates.values()
-        if (one.ignition, one.base_width) == (like.ignition, like.base_width)
+        if one.outcome != "given" and (one.ignition, one.base_width) == (like.ignition, like.base_width)
     )
 
 
@@ -106,9 +109,9 @@ def draw_new(
 
 def exhausted(refused: Mapping[str, int]) -> str:
     """Why a phase ends when no new network can be drawn, nor found by looking at those around one by one."""
-    reasons = [f"{refused[DUPLICATE]} had been tried"] if refused.get(DUPLICATE) else []
+    reasons = [f"{refused[DUPLICATE]} tried before"] if refused.get(DUPLICATE) else []
     reasons += [f"{number} break the limit of {name}" for name, number in sorted(refused.items()) if name != DUPLICATE]
-    return f"the space is exhausted: of {sum(refused.values())} networks looked at, {' and '.join(reasons)}"
+    return f"the space is exhausted: {sum(refused.values())} draws gave nothing new ({', '.join(reasons)})"
 
 
 def proposed(

@@ -99,7 +99,7 @@ def _stall(
         return None
     spent = sum(state.reignitions[state.items[number]].trigger == "stall" for number in lit)
     if spent >= settings.max_reignitions:
-        return f"growth stalled again after {spent} reignitions"
+        return f"growth stalled again after {spent} reignition{'s' * (spent > 1)}" if spent else "growth stalled"
     return reignition(state, best, "stall", since, gains[-since:])
 
 
@@ -128,20 +128,20 @@ def _mutant(state: SearchState, family: list[Candidate], rng: random.Random) -> 
     def draw() -> Draw:
         parent_id = rng.choices(list(probabilities), list(probabilities.values()))[0]
         parent = state.candidates[parent_id]
-        return Draw(parent, *_mutate(parent.blueprint, candidate_id, algorithm.serial_settings, space, rng))
+        blueprint, names = _mutate(parent.blueprint, candidate_id, algorithm.serial_settings, space, rng)
+        return Draw(parent, blueprint, names, probabilities)
 
     near = _neighbours(family, candidate_id, algorithm.serial_settings, space, rng)
     drawn, refused = draw_new(state, tried(state, family[0]), draw, near)
     if drawn is None:
         return None, refused
-    parent_id = drawn.parent.candidate_id
     event = proposed(
         state,
         candidate_id,
         drawn.blueprint,
         drawn.parent,
         drawn.morphisms,
-        probabilities if parent_id in probabilities else {parent_id: 1.0},
+        drawn.probabilities,
         control_id=control_for(state, drawn.parent, candidate_id),
         refused=refused,
     )
@@ -182,6 +182,6 @@ def _options(
     options: list[tuple[float, tuple[Morphism, ...]]] = [
         (settings.addstage_ratio, (AddStage(),) if room > 0 and len(blueprint.block_ids) < settings.max_stages else ()),
         (settings.expand_ratio, expansions(blueprint, min(room, MAX_NEW_BLOCKS))),
-        (1 - settings.addstage_ratio - settings.expand_ratio, swaps(blueprint)),
+        (settings.swap_ratio, swaps(blueprint)),
     ]
     return [(weight, morphisms) for weight, morphisms in options if weight > 0 and morphisms]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from orchestrator.search.state import Candidate
 
 
 def candidates_since_best(aps: Sequence[float], min_delta: float) -> int:
-    """How many of `aps`, at the end and in the order of decision, came after the last improvement of the best.
+    """How many of `aps`, at the end and in the order of decision, came after the last improvement.
 
-    An improvement beats the best of all before it by more than `min_delta`; the first AP is one.
+    An improvement beats the improvement before it by more than `min_delta`; the first AP is one.
     """
-    best, since = -1.0, 0
+    last, since = -math.inf, 0
     for ap in aps:
-        if best < 0 or ap > best + min_delta:
-            best, since = ap, 0
+        if _gain(ap, last) > min_delta:
+            last, since = ap, 0
         else:
             since += 1
     return since
@@ -34,6 +35,11 @@ def gains_since_success(
         if candidate.control_id is None:
             gains = []
         elif control is not None:
-            gain = round(candidate.ap - control.ap, 6)
+            gain = _gain(candidate.ap, control.ap)
             gains = [] if gain > min_delta else [*gains, gain]
     return tuple(gains)
+
+
+def _gain(ap: float, before: float) -> float:
+    """A difference of APs without the rounding of floats, so that 0.035 is not more than 0.03 above 0.005."""
+    return round(ap - before, 6)

@@ -9,7 +9,7 @@ from histories import NOON, assigned, epoch, given_network, proposed, reignition
 from lineage import queries
 from lineage.architecture import Genotype
 from lineage.errors import UnknownCandidate
-from lineage.events import CandidateRuledOut, PhaseStarted
+from lineage.events import CandidateAbandoned, CandidateRuledOut, PhaseStarted
 from lineage.graph import LineageGraph
 from lineage.morphism import AddStage, Blueprint, Expand, Swap, apply
 from lineage.store import EventStore
@@ -93,6 +93,13 @@ def test_the_search_record_has_vegas_columns(store: EventStore) -> None:
     assert result.rows == [("b_111-21_0-0", "s-1", "b_11-21_0-0", "s-0", noon, noon, 0.0, 3, 250.0, 0.25, None)]
 
 
+def test_a_control_is_in_no_search_record(store: EventStore) -> None:
+    trained(store, "s-0", ap=0.1)
+    trained(store, "s-1", "s-0", morphisms=("continue",), ap=0.3)
+    trained(store, "s-2", "s-0", control_id="s-1", ap=0.2)
+    assert [row[1] for row in store.query(queries.TOTAL_LIST, ["serial"]).rows] == ["s-0", "s-2"]
+
+
 def test_the_search_record_has_all_that_was_trained_and_nothing_else(store: EventStore) -> None:
     store.append([given_network("i-0001", ap=0.4), proposed("s-2", "s-1")], NOON)
     trained(store, "s-1", "i-0001", ap=0.25)
@@ -107,6 +114,8 @@ def test_given_and_ruled_out_networks_are_told_apart_from_results(store: EventSt
     trained(store, "s-1", "i-0001", ap=0.25, **again)
     trained(store, "s-2", "s-1", ap=0.5)
     store.append([CandidateRuledOut(candidate_id="s-2", limit="latency", measured=23.1, allowed=20)], NOON)
+    abandoned = CandidateAbandoned(candidate_id="s-4", fault="crash", message="m")
+    store.append([proposed("s-4", "s-1", morphisms=("continue",)), abandoned], NOON)
     trained(store, "s-3", "s-1", morphisms=("continue",), ap=0.3)
     phases = store.query(queries.PHASES)
     assert dict(zip(phases.columns, *phases.rows, strict=True)) == {
@@ -117,7 +126,7 @@ def test_given_and_ruled_out_networks_are_told_apart_from_results(store: EventSt
         "trained": 2,
         "ruled_out": 1,
         "abandoned": 0,
-        "controls": 1,
+        "controls": 2,
         "refused": 3,
         "best_ap": 0.25,
         "reason": None,

@@ -12,21 +12,30 @@ from lineage.morphism import AddStage, Blueprint, Branch, Expand, Morphism, appl
 from lineage.space import parallel_size, serial_size
 
 
-def steps(blueprint: Blueprint, max_blocks: int, max_stages: int) -> Iterator[Morphism]:
+def steps(
+    blueprint: Blueprint,
+    max_blocks: int,
+    max_stages: int,
+    swap: bool = True,
+    expand: bool = True,
+    add_stage: bool = True,
+) -> Iterator[Morphism]:
     """Every serial morphism that keeps the limits."""
-    yield from swaps(blueprint)
+    if swap:
+        yield from swaps(blueprint)
     if blueprint.genotype.depth < max_blocks:
-        yield from expansions(blueprint, min(2, max_blocks - blueprint.genotype.depth))
-        if len(blueprint.block_ids) < max_stages:
+        if expand:
+            yield from expansions(blueprint, min(2, max_blocks - blueprint.genotype.depth))
+        if add_stage and len(blueprint.block_ids) < max_stages:
             yield AddStage()
 
 
-def reached(start: Genotype, max_blocks: int, max_stages: int) -> set[str]:
+def reached(start: Genotype, max_blocks: int, max_stages: int, **allowed: bool) -> set[str]:
     """Codes found by trying every morphism on everything that was found."""
     found, queue = {start.code}, [Blueprint.seed(start, "s")]
     while queue:
         blueprint = queue.pop()
-        for morphism in steps(blueprint, max_blocks, max_stages):
+        for morphism in steps(blueprint, max_blocks, max_stages, **allowed):
             child = Blueprint.seed(apply(blueprint, morphism, "c").genotype, "s")
             if child.genotype.code not in found:
                 found.add(child.genotype.code)
@@ -52,6 +61,16 @@ def reached(start: Genotype, max_blocks: int, max_stages: int) -> set[str]:
 def test_as_many_codes_are_reached_as_the_closed_form_says(code: str, max_blocks: int, max_stages: int) -> None:
     start = Genotype.parse(code)
     assert serial_size(start, max_blocks, max_stages) == len(reached(start, max_blocks, max_stages))
+
+
+@pytest.mark.parametrize("code", ["b_11-21-1_0-0-0", "b_1212-2_0-0", "b_2112-121-12_0-0-0"])
+@pytest.mark.parametrize("swap", [True, False])
+@pytest.mark.parametrize("expand", [True, False])
+@pytest.mark.parametrize("add_stage", [True, False])
+def test_without_some_morphisms_fewer_codes_are_reached(code: str, swap: bool, expand: bool, add_stage: bool) -> None:
+    start, allowed = Genotype.parse(code), {"swap": swap, "expand": expand, "add_stage": add_stage}
+    most = start.depth + 3, len(start.stages) + 2
+    assert serial_size(start, *most, **allowed) == len(reached(start, *most, **allowed))
 
 
 def test_the_size_of_a_real_space_is_exact() -> None:

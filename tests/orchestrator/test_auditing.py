@@ -94,7 +94,10 @@ def test_an_audit_may_be_longer_than_the_search(folder: Path):
 
 @pytest.mark.parametrize(
     ("count", "step", "message"),
-    [(99, None, "fewer than 99"), (2, "nas1", "has no search step nas1; it has serial, parallel")],
+    [
+        (99, None, "fewer than 99; ask for at most as many"),
+        (2, "nas1", "has no search step nas1; its search steps: serial, parallel"),
+    ],
 )
 def test_what_can_not_be_audited_is_told(folder: Path, count: int, step: str | None, message: str):
     with pytest.raises(UserError, match=message):

@@ -106,7 +106,7 @@ def check(log: list[Event], config: dict[str, Any]) -> None:
             assert state.candidates[event.parent_id].outcome != "abandoned"
             assert not state.candidates[event.parent_id].ruled_out
             assert not is_control(state, event.parent_id)
-        if event.parent_probabilities and event.phase != "fullytrain":
+        if event.morphisms and event.morphisms[0] not in ("continue", "reignite", "full_train"):
             assert (event.code, event.ignition) not in known, "proposed twice"
             assert broken_by(candidate.blueprint.genotype, event.base_width, space, None) is None
             assert candidate.blueprint.genotype.depth <= space.max_blocks

@@ -46,7 +46,8 @@ def test_a_limit_nothing_new_keeps_ends_the_phase_and_says_which():
     config["serial"]["search_algorithm"]["serial_settings"] = {"expend_ratio": 1.0, "addstage_ratio": 0.0}
     (end, *_) = of(search(config), PhaseFinished)
     assert end.reason.startswith(
-        f"the space is exhausted: of {end.refused['params']} networks looked at, {end.refused['params']} break the limit"
+        f"the space is exhausted: {end.refused['params']} draws gave nothing new "
+        f"({end.refused['params']} break the limit of params)"
     )
     assert end.refused["params"] > 1000
 

@@ -173,6 +173,14 @@ def test_a_value_that_would_upset_a_terminal_is_shown_as_text():
     assert len(message) < 300
 
 
+def test_a_step_that_may_start_from_more_blocks_than_it_allows_is_told_of():
+    step: dict[str, Any] = {"search_algorithm": {"sample_level": "serial"}, "trainer": {"config_template_file": "t.py"}}
+    again = {"sample_level": "serial", "last_search_result": "total_list_s.csv", "total_list": "t.csv"}
+    small = {**step, "search_algorithm": again, "search_space": {"max_blocks": 9}}
+    (message,) = notices(parse_config({"pipeline": ["a", "b"], "a": step, "b": small}, "test"))
+    assert message.startswith("b.search_space.max_blocks: 9 adds no block to a start that has as many")
+
+
 def test_sections_that_are_not_run_are_told_of():
     other = {"trainer": {"config_template_file": "t.py", "gpus": 8}}
     assert told(nas2=other, benchmark={"pipeline": ["nas1"]}) == [

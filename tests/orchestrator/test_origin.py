@@ -116,7 +116,7 @@ def test_a_reignited_start_leaves_the_reignitions_of_stalls_to_come():
     config["serial"]["search_algorithm"]["reignite"] = REIGNITE
     log = search(config, given=[network_given("serial")], aps={f"s-{n:04d}": 0.3 for n in range(30)})
     assert [event.trigger for event in of(log, ReignitionProposed)] == ["start", "stall"]
-    assert of(log, PhaseFinished)[0].reason.startswith("growth stalled again after 1 reignitions")
+    assert of(log, PhaseFinished)[0].reason.startswith("growth stalled again after 1 reignition;")
 
 
 def test_a_parallel_step_may_begin_with_the_serial_winner_reignited():
@@ -144,6 +144,17 @@ def test_a_parallel_step_ends_once_every_combination_was_tried():
     start = folded(log).candidates[of(log, PhaseFinished)[0].best_candidate_id or ""].blueprint.genotype
     assert len(codes) == 2 ** len(start.stages) - 1
     assert of(log, PhaseFinished)[1].reason.startswith("the space is exhausted")
+
+
+def test_a_network_given_to_a_later_step_may_be_found_by_an_earlier_one():
+    config = configuration(serial_settings={"expand_ratio": 0, "addstage_ratio": 0}, max_sample=5)
+    config["serial"]["search_space"] = {**config["serial"]["search_space"], "start": "b_12-1_0-0"}
+    config["parallel"]["search_algorithm"]["last_search_result"] = "elsewhere.csv"
+    log = search(config, given=[network_given("parallel", code="b_1-21_0-0", phase="parallel")])
+    assert [event.code for event in of(log, CandidateProposed) if event.phase == "serial"] == [
+        "b_12-1_0-0",
+        "b_1-21_0-0",
+    ]
 
 
 def test_when_the_first_reignition_fails_the_step_begins_without_it():
@@ -213,6 +224,18 @@ def test_full_training_of_a_network_from_another_run():
     given = network_given("fullytrain", "r_11-2-2-2_0-0-0-0", checkpoint="c" * 64)
     event, _, _ = fully_trained([given], model_desc_file="runs/other")
     assert (event.parent_id, event.morphisms) == ("i-0001", ("full_train",))
+
+
+def test_an_audit_of_an_audit_gives_its_own_networks_other_names():
+    given = [network_given("audit", candidate_id=f"a-{number:04d}", checkpoint="c" * 64) for number in (2, 7)]
+    given[1] = given[1].model_copy(update={"parent_id": "a-0002", "morphisms": ("swap(0|1 -1)",)})
+    config = {
+        "pipeline": ["audit"],
+        "audit": {"audit": {"run": "runs/other", "candidates": ["a-0007"]}, "trainer": TRAINER},
+    }
+    log = search(config, given=given)
+    assert [event.candidate_id for event in of(log, CandidateProposed)] == ["a-0008", "a-0009"]
+    assert of(log, RunFinished)[0].outcome == "completed"
 
 
 def test_an_audit_trains_each_candidate_again_from_scratch_and_from_the_backbone_alone():

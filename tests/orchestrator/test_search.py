@@ -216,7 +216,7 @@ def test_a_damaged_checkpoint_stops_the_run_until_somebody_mended_it():
     log += [stop, RunResumed(), WorkerStarted(device="d:0", name="")]
     again = next(event for event in plan(folded(log)) if isinstance(event, JobAssigned))
     assert (again.subject_id, again.attempt) == (assigned[1].subject_id, 2)
-    assert folded(log).jobs[again.job_id].failures == 1
+    assert folded(log).jobs[again.job_id].failures == 0  # it is no fault of the training
 
 
 def test_a_job_that_was_sent_to_a_dying_worker_is_left_to_others():

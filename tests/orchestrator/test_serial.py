@@ -120,7 +120,13 @@ def test_an_exhausted_space_is_exhausted_to_its_last_network_though_draws_are_of
     log = search(config)
     codes = {event.code for event in of(log, CandidateProposed) if event.phase == "serial"}
     assert len(codes) == serial_size(Genotype.parse("b_11-21-21_0-0-0"), max_blocks=7, max_stages=3) == 55
-    assert of(log, PhaseFinished)[0].reason.startswith("the space is exhausted: of ")
+    assert of(log, PhaseFinished)[0].reason.startswith("the space is exhausted: ")
+    family = set[str]()
+    for event in of(log, CandidateProposed):  # what was not drawn says so
+        if event.phase == "serial" and event.morphisms and not event.parent_probabilities:
+            assert sum(event.refused.values()) >= 1000
+            family.add(event.parent_id or "")
+    assert family
 
 
 def test_a_second_serial_step_returns_nothing_worse_than_what_it_starts_from():
@@ -213,7 +219,13 @@ def test_a_stall_after_the_last_reignition_ends_growth():
     aps = {f"s-{number:04d}": 0.3 for number in range(1, 40)}
     log = search(configuration(reignite=REIGNITE, max_sample=30), aps=aps)
     assert len(of(log, ReignitionProposed)) == 1
-    assert of(log, PhaseFinished)[0].reason.startswith("growth stalled again after 1 reignitions")
+    assert of(log, PhaseFinished)[0].reason.startswith("growth stalled again after 1 reignition;")
+
+
+def test_where_no_reignition_is_allowed_the_first_stall_ends_growth():
+    aps = {f"s-{number:04d}": 0.3 for number in range(1, 40)}
+    log = search(configuration(reignite=REIGNITE | {"max_reignitions": 0}, max_sample=30), aps=aps)
+    assert of(log, PhaseFinished)[0].reason.startswith("growth stalled;")
 
 
 def test_without_reignite_settings_no_stall_is_looked_for():
@@ -230,6 +242,8 @@ def test_without_reignite_settings_no_stall_is_looked_for():
         ([0.0, 0.0], 0.0, 1),
         ([0.1, 0.15, 0.16], 0.02, 1),
         ([0.1, 0.11, 0.12, 0.13], 0.02, 0),
+        ([0.005, 0.035], 0.03, 1),  # as floats, 0.035 is more than 0.03 above 0.005
+        ([0.1, 0.105, 0.11, 0.115], 0.01, 0),  # small steps add up
     ],
 )
 def test_stall_counter(aps: list[float], min_delta: float, expected: int):

@@ -243,6 +243,15 @@ def test_an_audit_and_what_it_audits_name_each_other(record: Callable[..., None]
     )
 
 
+def test_a_parent_that_was_not_drawn_is_not_said_to_have_been(record: Callable[..., None], ask: Ask) -> None:
+    record(*FAMILY, proposed("s-3", "s-2", **GROWN, refused={"duplicate": 1003}))
+    assert section(ask("s-3"), "why it was proposed") == [
+        "from s-2 (AP 0.200), taken since no draw from the best gave a new network",
+        "by expand(0@1 +1): 11-21 -> 111-21 (blocks: 4 kept, 1 new)",
+        "1003 draws refused before it: 1003 duplicate",
+    ]
+
+
 def test_a_reignition_says_what_triggered_it_and_what_grew_from_it(record: Callable[..., None], ask: Ask) -> None:
     record(
         *FAMILY,
