@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from lineage.errors import UnknownCandidate
@@ -93,6 +94,7 @@ def _candidate(store: EventStore, graph: LineageGraph, candidate_id: str, live: 
             "gain": next(iter(rows_of(store, _GAIN, candidate_id)), None),
         },
         "control": _known(graph, row["control_id"]),
+        "is_control": bool(rows_of(store, "FROM controls WHERE candidate_id = ?", candidate_id)),
         "control_of": [other for other in others if other["control_id"] == candidate_id],
         "audits": [other for other in others if other["audited_id"] == candidate_id],
         "audited": _known(graph, row["audited_id"]),
@@ -189,7 +191,13 @@ def _unknown(subject_id: str, known: list[str]) -> str:
     if not known:
         return f"{message}: it has none yet"
     near = difflib.get_close_matches(subject_id, sorted(known), n=3)
-    return f"{message}: " + (f"near it are {', '.join(near)}" if near else f"it has {known[0]} to {known[-1]}")
+    return f"{message}: " + (f"near it are {', '.join(near)}" if near else "it has " + _spans(known))
+
+
+def _spans(known: list[str]) -> str:
+    """``s-0001 to s-0009, p-0001``: the first and the last of each prefix."""
+    spans = (list(ids) for _, ids in groupby(known, key=lambda one: one.partition("-")[0]))
+    return ", ".join(ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}" for ids in spans)
 
 
 def _text(moment: datetime) -> str:

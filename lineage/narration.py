@@ -80,7 +80,9 @@ def narrate(story: Story, recorded: Recorded) -> str | None:
             return f"{event.candidate_id} given ({event.source}): {event.code}{known}{weights}"
         case CandidateRuledOut():
             found, allowed = amount(event.limit, event.measured), amount(event.limit, event.allowed)
-            return f"{event.candidate_id} ruled out: {event.limit} {found}, more than {allowed}"
+            told = f"{event.candidate_id} ruled out: {event.limit} {found}, more than {allowed}"
+            was_best = story.best is not None and story.best.candidate_id == event.candidate_id
+            return told + ("; it is the best no more" if was_best else "")
         case ReignitionRequested():
             return f"reignition requested by {event.by}"
         case ReignitionProposed():

@@ -57,6 +57,7 @@ def audit_plan(folder: RunFolder, count: int, step: str | None, epochs: int | No
                 "run": str(folder.path),
                 "candidates": sorted(one.candidate_id for one in chosen),
                 "searched_epoch": section["trainer"]["epoch"],
+                "searched_seeds": section["search_algorithm"]["seeds_per_candidate"],
             },
             "trainer": section["trainer"] | ({"epoch": epochs} if epochs else {}),
         },
@@ -85,6 +86,7 @@ def report(folder: RunFolder) -> dict[str, Any]:
         "simulated": run.simulated,
         "epochs": epochs,
         "search_epochs": audit.searched_epoch or epochs,
+        "search_seeds": audit.searched_seeds,
         "candidates": rows,
         "mean_ap": {way: _mean([row["ap"][way] for row in whole]) for way in WAYS},
         "kendall_tau": {
@@ -118,6 +120,8 @@ def sentence(found: Mapping[str, Any]) -> str:
         whole += f" after {_epochs(found['search_epochs'])} in the search, which is no comparison"
     elif mean["nothing"]:
         whole += f" ({mean['detector'] / mean['nothing']:.1f} times that)"
+    if found["search_seeds"] > 1:
+        whole += f", there the mean of {found['search_seeds']} trainings"
     return (
         f"mean AP after {_epochs(found['epochs'])}: {mean['nothing']:.3f} from scratch, "
         f"{mean['backbone']:.3f} with the backbone inherited, {whole}; Kendall's tau to the search's order "

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from lineage.architecture import Genotype
 from orchestrator.errors import ConfigError
 from orchestrator.general import General, Ignored, Section
-from orchestrator.sections import Reignite, Step, too_wide
+from orchestrator.sections import Reignite, Step
 
 OUTSIDE = "file:"  # before a record's path: it lies outside this run, though an earlier step writes one of that name
 
@@ -89,8 +89,7 @@ class RunConfig(Section):
         """Raise ValueError if step `name`, which starts from a code, can't start from it."""
         step, space = self.steps[name], self.steps[name].search_space
         fully = step.phase == "fullytrain"
-        reason = too_wide(first, space.base_width) if fully else space.refusal(first, space.base_width)
-        if reason is not None:
+        if (reason := step.refusal(first, space.base_width)) is not None:
             raise ValueError(f"{name}: {reason}")
         if space.weights is None:
             if fully and step.trainer.weights == "inherited":
@@ -150,14 +149,16 @@ class RunConfig(Section):
     def told_apart(self, exists: Callable[[str], bool]) -> RunConfig:
         """This configuration with records marked that exist somewhere though an earlier step writes one of that name.
 
-        A bare file name always means the earlier step's record; so does a path to nothing, as in files written for Vega.
+        A bare file name always means the earlier step's record; so do the path that step says it writes its record to, and
+        a path to nothing, as in files written for Vega.
         """
         steps = dict(self.steps)
         for name in self.pipeline:
-            record = self.named_source(name)
-            if record is None or self.source_of(name) is None or Path(record).name == str(Path(record)):
+            record, source = self.named_source(name), self.source_of(name)
+            if record is None or source is None or Path(record).name == str(Path(record)):
                 continue
-            if exists(record):
+            written = self.steps[source].search.total_list
+            if (written is None or Path(record) != Path(written)) and exists(record):
                 steps[name] = _starting_from(steps[name], OUTSIDE + record)
         return self.model_copy(update={"steps": steps})
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import from_json, to_json
 
 from lineage.events import Resource
@@ -21,7 +21,14 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_default(cls, value: Any) -> Any:
-        return {} if value is None else value
+        """A section, or a key, with nothing behind its colon is as one that is left out."""
+        if not isinstance(value, dict):
+            return {} if value is None else value
+        known = set(cls.model_fields)
+        for field in cls.model_fields.values():
+            if isinstance(field.validation_alias, AliasChoices):
+                known.update(map(str, field.validation_alias.choices))
+        return {key: one for key, one in value.items() if one is not None or key not in known}
 
 
 def _as_json(value: Any) -> Any:

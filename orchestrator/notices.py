@@ -122,8 +122,10 @@ def _of_the_search(config: RunConfig, name: str, step: Step) -> Iterator[Told]:
         for key in ("start", "weights"):
             if (value := getattr(step.search_space, key)) is not None:
                 yield f"{name}.search_space.{key}", value, f"the step starts from {outside}"
-    elif (source := config.source_of(name)) is not None and step.search_space.weights is not None:
-        yield f"{name}.search_space.weights", step.search_space.weights, f"the step starts from the best of {source}"
+        if "base_width" in step.search_space.model_fields_set and not outside.endswith(".csv"):
+            yield f"{name}.search_space.base_width", step.search_space.base_width, f"that of {outside} is kept"
+    elif (source := config.source_of(name)) is not None:
+        yield from _of_a_later_step(f"{name}.search_space", step, config.steps[source], source)
     if step.phase != "parallel":
         return
     later = config.pipeline[config.pipeline.index(name) :]
@@ -139,6 +141,20 @@ def _of_the_search(config: RunConfig, name: str, step: Step) -> Iterator[Told]:
     for key in ("num_mutate", "addstage_ratio", "expand_ratio", "max_stages"):
         if key in settings.model_fields_set:
             yield f"{path}.serial_settings.{key}", getattr(settings, key), "the step is parallel"
+
+
+def _of_a_later_step(path: str, step: Step, before: Step, source: str) -> Iterator[Told]:
+    """What a step says of its space that its start has decided; what both steps say alike, sharing a section, is quiet."""
+    ours, theirs = step.search_space, before.search_space
+    if ours.weights is not None:
+        yield f"{path}.weights", ours.weights, f"the step starts from the best of {source}"
+    for key in ("start", "base_width"):
+        if key in ours.model_fields_set and getattr(ours, key) != getattr(theirs, key):
+            yield f"{path}.{key}", getattr(ours, key), f"the step starts from the best of {source}"
+    if step.phase == "parallel":
+        for key in ("min_blocks", "max_blocks", "min_stages"):
+            if key in ours.model_fields_set and getattr(ours, key) != getattr(theirs, key):
+                yield f"{path}.{key}", getattr(ours, key), "a parallel step leaves the stages of its start as they are"
 
 
 def _of_the_training(name: str, step: Step) -> Iterator[Told]:

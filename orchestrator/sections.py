@@ -273,6 +273,15 @@ class Step(Section):
             return "audit"
         return "fullytrain" if self.search_algorithm is None else self.search_algorithm.sample_level
 
+    def refusal(self, first: Genotype, base_width: int) -> str | None:
+        """Why the step can't start from a network, as far as that is known without its template; None: it can."""
+        if self.search_algorithm is None:
+            return too_wide(first, base_width)
+        most = self.search.serial_settings.max_stages
+        if self.phase == "serial" and len(first.stages) > most:
+            return f"{first} has {len(first.stages)} stages, more than serial_settings.max_stages {most}: raise it"
+        return self.search_space.refusal(first, base_width)
+
     @property
     def starts_reignited(self) -> bool:
         """Whether the step begins by retraining its first network's backbone on classification."""

@@ -24,7 +24,6 @@ from orchestrator.outside import OtherRun, hand_over, open_run, result_of, seed_
 from orchestrator.records import best_of
 from orchestrator.run_folder import RUNS, RunFolder, has_begun
 from orchestrator.search.state import Candidate
-from orchestrator.sections import too_wide
 
 WEIGHTS_TIMEOUT_S = 600
 
@@ -191,8 +190,7 @@ def _event(
 ) -> NetworkGiven:
     step, genotype = config.steps[name], blueprint.genotype
     space = step.search_space
-    refusal = too_wide if step.search_algorithm is None else space.refusal
-    if (reason := refusal(genotype, base_width)) is not None:
+    if (reason := step.refusal(genotype, base_width)) is not None:
         raise ConfigError(f"{name} can't start from {source}: {reason}")
     predicted = cost(genotype, base_width, space.image_size, space.neck_channels, heads)
     return NetworkGiven(

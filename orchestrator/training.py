@@ -65,12 +65,13 @@ class Trainer(Section):
 class Audit(Section):
     """Candidates of a finished `run` to train again, from scratch and with the backbone alone inherited.
 
-    `searched_epoch` is for how many epochs that run trained them (None: for as many as here).
+    `searched_epoch` is for how many epochs that run trained them (None: for as many as here), `searched_seeds` how often.
     """
 
     run: str
     candidates: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     searched_epoch: int | None = Field(default=None, ge=1, le=MANY)
+    searched_seeds: int = Field(default=1, ge=1, le=MANY)
 
     @field_validator("candidates")
     @classmethod

@@ -86,7 +86,7 @@ def _reason(facts: Facts) -> Iterator[str]:
 
 
 def _descent(facts: Facts, edge: Facts) -> Iterator[str]:
-    parent, draws = facts["parent"], facts["draws"]
+    row, parent, draws = facts["candidate"], facts["parent"], facts["draws"]
     line = f"from {_named(parent)}"
     others = [one for one in draws if one["candidate_id"] != parent["candidate_id"]]
     if edge["probability"] is not None and others:
@@ -94,7 +94,7 @@ def _descent(facts: Facts, edge: Facts) -> Iterator[str]:
         rivals = [f"{one['candidate_id']} {one['probability']:.2f}" for one in others]
         line += f", drawn with probability {edge['probability']:.2f} against {some_of(rivals, SHOWN)}"
         line += f"; place {better + 1} of {len(draws)} by AP"
-    elif edge["probability"] is not None:
+    elif edge["probability"] is not None and row["phase"] == "serial":
         line += ", the only parent that could be drawn"
     elif facts["refused"]:
         line += ", taken since no draw from the best gave a new network"
@@ -117,8 +117,9 @@ def _inheritance(edge: Facts, parent: Facts) -> Iterator[str]:
     if edge["residual"] is None:
         yield "residual not measured"
     else:
-        promised = edge["preserves_function"] and parent["status"] != "given"
-        promise = "its morphisms promise 0" if promised else "nothing promises its parent's function"
+        promise = "its morphisms promise 0" if edge["preserves_function"] else "nothing promises its parent's function"
+        if edge["preserves_function"] and parent["status"] == "given":
+            promise = "its parent may be of another detector, so 0 is not asked for"
         yield f"residual {edge['residual']:.2g} at birth: {promise}"
     if dead := edge["dead_tensors"]:
         yield f"warning: {plural(len(dead), 'new tensor')} can't learn: {', '.join(dead)}"
@@ -162,6 +163,8 @@ def _ranking(facts: Facts) -> Iterator[str]:
         yield f"not at all: it breaks a limit ({row['ruled_out']}), so it is neither a result nor a parent"
     elif row["status"] == "abandoned":
         yield f"not at all: it was abandoned, {row['fault'].replace('_', ' ')}: {first_line(row['message'])}"
+    elif facts["is_control"]:
+        yield "not at all: a control is no new network"
     elif ranking["rank"] is None:
         yield "not yet"
     else:

@@ -57,10 +57,20 @@ def control_for(state: SearchState, parent: Candidate, child_id: str) -> str | N
     """Id of the control that a child of `parent` is compared with; a new one is proposed right after the child."""
     if not state.step.search.paired:
         return None
-    controls = (state.candidates[item] for item in state.items if is_control(state, item))
-    known = next((one.candidate_id for one in controls if one.parent_id == parent.candidate_id), None)
+    for item, one in state.candidates.items():
+        if one.parent_id == parent.candidate_id and is_control(state, item) and _is_as_long(state, one):
+            return item
     prefix, number = child_id.split("-")
-    return known or f"{prefix}-{int(number) + 1:04d}"
+    return f"{prefix}-{int(number) + 1:04d}"
+
+
+def _is_as_long(state: SearchState, control: Candidate) -> bool:
+    """Whether a control serves in the current step: its own, or a trained one of another with as many epochs and seeds."""
+    assert state.config is not None
+    if control.step == state.current_step:
+        return True
+    epochs, seeds = state.config.steps[control.step].trainer.epoch, state.step.search.seeds_per_candidate
+    return control.outcome == "done" and (epochs, control.seeds) == (state.step.trainer.epoch, seeds)
 
 
 def owed_control(state: SearchState) -> CandidateProposed | None:

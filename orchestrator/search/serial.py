@@ -83,7 +83,8 @@ def _stall(
     """A reignition that is due, by a stall or by request; why growth ends, where there were enough; None: grow on."""
     family, gains = _family(state, root, seen), tuple[float, ...]()
     if state.step.search.paired:
-        controls = {item: state.candidates[item] for item in seen if is_control(state, item)}
+        earlier = state.candidates.keys() - set(state.items)
+        controls = {item: state.candidates[item] for item in (*earlier, *seen) if is_control(state, item)}
         trained = {item: control for item, control in controls.items() if control.outcome == "done"}
         gains = gains_since_success(family, trained, settings.min_delta)
         since = len(gains)

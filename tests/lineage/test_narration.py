@@ -297,7 +297,9 @@ def test_one_that_was_ruled_out_is_not_the_best_any_more():
     ruled_out = CandidateRuledOut(candidate_id="s-0001", limit="latency", measured=2, allowed=1)
     start = SEED, assigned("j-1", "s-0001"), finished("j-1", ap=0.9), CHILD, assigned("j-2", "s-0002")
     assert " (best)" not in (told(*start, finished("j-2", ap=0.1))[-1] or "")
-    assert " (best)" in (told(*start, ruled_out, finished("j-2", ap=0.1))[-1] or "")
+    lines = told(*start, ruled_out, finished("j-2", ap=0.1))
+    assert (lines[-2] or "").endswith("more than 1 ms; it is the best no more")
+    assert " (best)" in (lines[-1] or "")
 
 
 def test_a_reignition_says_what_triggered_it():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.auditing import audit_plan, report
+from orchestrator.auditing import audit_plan, report, sentence
 from orchestrator.errors import UserError
 from orchestrator.outside import open_run
 from orchestrator.run_folder import RunFolder
@@ -60,6 +60,13 @@ def test_the_report_has_the_ap_of_each_way_and_the_searchs_own(folder: Path, fou
         again = {one.inherit: one.ap for one in audit.candidates.values() if one.audited_id == row["candidate"]}
         assert row["ap"] == {"detector": audited.candidates[row["candidate"]].ap, **again}
     assert found["simulated"] is True
+
+
+def test_what_the_search_trained_several_times_is_told(found: dict[str, Any]):
+    assert found["search_seeds"] == 1
+    assert "the mean of" not in sentence(found)
+    assert "with the whole detector" in sentence(found)
+    assert ", there the mean of 3 trainings; " in sentence(found | {"search_seeds": 3})
 
 
 def test_tau_is_one_for_the_same_order_and_minus_one_for_the_opposite(monkeypatch: pytest.MonkeyPatch):

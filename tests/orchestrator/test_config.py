@@ -277,6 +277,46 @@ def test_a_record_that_lies_elsewhere_is_not_mistaken_for_an_earlier_steps(tmp_p
             assert (one.source_of("nas2"), one.outside_of("nas2")) == (source, outside)
 
 
+def test_a_record_left_where_a_step_says_it_writes_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "total_list_s.csv").write_text("arch,mAP\nb_1_0,0.5\n")
+    path = tmp_path / "sp_nas.yml"
+    path.write_text(VEGA)
+    written = "{local_base_path}/output/total_list_s.csv"
+    config = load_config(
+        path,
+        [
+            f"nas1.search_algorithm.total_list='{written}'",
+            f"nas2.search_algorithm.last_search_result='{written}'",
+            "nas2.search_algorithm.serial_settings=",
+        ],
+    )
+    assert (config.source_of("nas2"), config.outside_of("nas2")) == ("nas1", None)
+
+
+def test_keys_with_nothing_behind_their_colon_are_as_if_left_out() -> None:
+    step = {
+        "search_algorithm": {
+            "sample_level": "serial",
+            "max_sample": None,
+            "type": None,
+            "serial_settings": {"max_stages": None},
+        },
+        "search_space": {"base_width": None},
+        "trainer": {"config_template_file": "t.py", "epoch": None, "debug": None, "lazy_built": None},
+    }
+    empty = parse_config({"general": {"seed": None}, "pipeline": ["a"], "a": step}, "test")
+    bare = {"search_algorithm": {"sample_level": "serial"}, "trainer": {"config_template_file": "t.py"}}
+    assert empty == parse_config({"pipeline": ["a"], "a": bare}, "test")
+
+
+def test_a_start_with_more_stages_than_growth_may_have_is_refused() -> None:
+    settings = {"sample_level": "serial", "serial_settings": {"max_stages": 3}}
+    step = {"search_algorithm": settings, "trainer": {"config_template_file": "t.py"}}
+    with pytest.raises(ConfigError, match=r"has 4 stages, more than serial_settings.max_stages 3"):
+        parse_config({"pipeline": ["a"], "a": step}, "test")
+
+
 def test_a_template_may_be_spelt_in_several_ways(tmp_path: Path):
     path = tmp_path / "sp_nas.yml"
     path.write_text(VEGA.replace("./t.py", "'{local_base_path}/t.py'", 1))

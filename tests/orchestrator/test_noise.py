@@ -78,6 +78,21 @@ def test_a_parent_has_one_control_and_controls_are_not_counted_as_samples():
     assert len([c for c in state.candidates.values() if c.phase == "serial"]) == 10 + len(controls)
 
 
+def test_a_parent_is_not_trained_on_again_in_a_later_step_that_trains_as_long():
+    for epochs, controls in ((1, 0), (2, 1)):
+        config = configuration(paired=True, max_sample=10)
+        config["serial"]["search_space"] = {**config["serial"]["search_space"], "min_stages": 4}
+        config["parallel"]["search_algorithm"]["paired"] = True
+        config["parallel"]["trainer"] = {**config["parallel"]["trainer"], "epoch": epochs}
+        log = search(config, aps={"s-0001": 0.9} | {f"s-{number:04d}": 0.1 for number in range(2, 30)})
+        state = folded(log)
+        assert state.finished_steps[0].best_candidate_id == "s-0001"
+        new = [c for c in state.candidates.values() if c.morphisms == ("continue",) and c.phase == "parallel"]
+        assert len(new) == controls
+        children = [c for c in state.candidates.values() if c.phase == "parallel" and c.morphisms != ("continue",)]
+        assert all(state.candidates[c.control_id or ""].parent_id == "s-0001" for c in children)
+
+
 def test_a_child_and_its_control_are_trained_from_the_same_seed():
     state = folded(PAIRED)
     seeds = {}

@@ -173,6 +173,25 @@ def test_a_value_that_would_upset_a_terminal_is_shown_as_text():
     assert len(message) < 300
 
 
+@pytest.mark.parametrize(
+    "key", ["base_width: 32", "start: b_1-1_0-0", "min_blocks: 50", "max_blocks: 40", "min_stages: 7"]
+)
+def test_what_a_later_step_says_of_its_start_is_told_where_the_step_before_says_otherwise(key: str):
+    def notes(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+        trainer = {"config_template_file": "t.py"}
+        steps = {
+            level: {"search_algorithm": {"sample_level": level}, "search_space": space, "trainer": trainer}
+            for level, space in (("serial", first), ("parallel", second))
+        }
+        return notices(parse_config({"pipeline": list(steps), **steps}, "test"))
+
+    name, value = key.split(": ")
+    (message,) = notes({}, yaml.safe_load(f"{{{key}}}"))
+    assert message.startswith(f"parallel.search_space.{name}: {value} has no effect: ")
+    if name in ("base_width", "start"):
+        assert notes(yaml.safe_load(f"{{{key}}}"), yaml.safe_load(f"{{{key}}}")) == []
+
+
 def test_a_step_that_may_start_from_more_blocks_than_it_allows_is_told_of():
     step: dict[str, Any] = {"search_algorithm": {"sample_level": "serial"}, "trainer": {"config_template_file": "t.py"}}
     again = {"sample_level": "serial", "last_search_result": "total_list_s.csv", "total_list": "t.csv"}

@@ -162,6 +162,7 @@ def test_one_that_is_beaten_says_by_whom_and_a_control_for_whom(record: Callable
     assert section(ask("s-2"), "why it was proposed")[0] == (
         "as a control: s-1 trained on for as long as s-3, to compare with"
     )
+    assert section(ask("s-2"), "how it ranked") == ["not at all: a control is no new network"]
     assert section(ask("s-1"), "why it was proposed") == ["from scratch, without a parent"]
 
 
@@ -298,7 +299,7 @@ def test_a_reignition_that_was_requested_names_who_asked_and_a_failed_one_why(
 
 @pytest.mark.parametrize(
     ("asked", "answer"),
-    [("s-0012", "near it are s-0011, s-0002, s-0001"), ("best", "it has s-0001 to r-0001")],
+    [("s-0012", "near it are s-0011, s-0002, s-0001"), ("best", "it has s-0001 to s-0011, r-0001")],
 )
 def test_an_unknown_id_is_answered_with_ids_that_are_known(
     record: Callable[..., None], ask: Ask, asked: str, answer: str
