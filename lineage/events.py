@@ -205,7 +205,8 @@ class ReignitionAbandoned(EventValue):
 class JobAssigned(EventValue):
     """A job goes to a device. `subject_id` is a candidate, or a reignition for kind reignite.
 
-    `repeat` counts the trainings of one candidate with different seeds, from 1.
+    `repeat` counts the trainings of one candidate with different seeds, from 1. An attempt after a failure may begin
+    `pause_s` seconds later, and take every batch in `batch_parts`, adding up their gradients.
     """
 
     kind: Literal["JobAssigned"] = "JobAssigned"
@@ -215,6 +216,8 @@ class JobAssigned(EventValue):
     device: str
     attempt: int = Field(ge=1)
     repeat: int = Field(default=1, ge=1)
+    batch_parts: int = Field(default=1, ge=1)
+    pause_s: float = Field(default=0.0, ge=0)
 
 
 Event = Annotated[

@@ -9,7 +9,9 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Fault = Literal["out_of_memory", "non_finite", "crash", "data", "checkpoint", "broken_promise", "bug"]
+Fault = Literal[
+    "out_of_memory", "non_finite", "crash", "hang", "lost_device", "data", "checkpoint", "broken_promise", "bug"
+]
 
 
 class EventValue(BaseModel):

@@ -26,6 +26,7 @@ def job_of(state: SearchState, assigned: JobAssigned, workdir: Path) -> Job:
             data=workdir / settings.data,
             epochs=settings.epoch,
             batch_size=settings.batch_size,
+            batch_parts=assigned.batch_parts,
             learning_rate=settings.learning_rate,
             seed=seed_of(state, assigned),
         )
@@ -41,16 +42,18 @@ def job_of(state: SearchState, assigned: JobAssigned, workdir: Path) -> Job:
         inherit="backbone" if candidate.inherit == "backbone" else "detector",
         preserves=parent is not None and _keeps_its_promise(candidate, parent),
         epochs=state.config.steps[candidate.step].trainer.epoch,
+        batch_parts=assigned.batch_parts,
         seed=seed_of(state, assigned),
     )
 
 
 def seed_of(state: SearchState, assigned: JobAssigned) -> int:
-    """Seed of a training: another one after a failure, for what diverged once must not diverge again the same way.
+    """Seed of a training: another one after it diverged, for it must not diverge again the same way.
 
     A child that is compared with a control, and the control, have the seeds of their parent; an audit has those of the run.
     """
-    failures, subject = state.jobs[assigned.job_id].failures, assigned.subject_id
+    failures = sum(failure.fault == "non_finite" for failure in state.jobs[assigned.job_id].failures)
+    subject = assigned.subject_id
     candidate = state.candidates.get(subject)
     if candidate is not None and candidate.audited_id is not None:
         given = state.candidates[candidate.audited_id].seed

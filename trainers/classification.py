@@ -104,15 +104,18 @@ def _train(
         classifier.train()
         losses = []
         for images, labels in batches:
-            logits = classifier(images.to(device))
-            loss = F.cross_entropy(logits, labels.to(device), label_smoothing=LABEL_SMOOTHING)
-            if not math.isfinite(loss.item()):
-                raise NonFiniteError(f"loss is {loss.item()} in epoch {epoch}, iteration {len(losses) + 1}")
             optimizer.zero_grad()
-            loss.backward()
+            loss = 0.0
+            for part, theirs in zip(images.chunk(job.batch_parts), labels.chunk(job.batch_parts), strict=True):
+                logits = classifier(part.to(device))
+                share = F.cross_entropy(logits, theirs.to(device), label_smoothing=LABEL_SMOOTHING) * len(part) / len(images)
+                share.backward()
+                loss += share.item()
+            if not math.isfinite(loss):
+                raise NonFiniteError(f"loss is {loss} in epoch {epoch}, iteration {len(losses) + 1}")
             optimizer.step()
             schedule.step()
-            losses.append(loss.item())
+            losses.append(loss)
         mean = sum(losses) / len(losses)
         accuracy = _accuracy(classifier, val_batches, device)
         log.info(f"epoch {epoch}/{job.epochs}: mean loss {mean:.4f}, accuracy {accuracy:.3f}")

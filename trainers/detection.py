@@ -73,7 +73,7 @@ class DetectionTrainer:
             TrainerError: see its subclasses; errors of torch and mmdet pass through.
         """
         set_random_seed(job.seed)
-        config = adapt(self.template, job.network, job.epochs)
+        config = adapt(self.template, job.network, job.epochs, job.batch_parts)
         detector = self._build(config)
         if job.parent is not None:
             self._inherit(detector, job, job.parent, emit)
@@ -92,7 +92,7 @@ class DetectionTrainer:
             params=cost.params,
             flops=cost.flops,
             latency_ms=latency_ms,
-            peak_memory_bytes=self._peak_memory_bytes(runner, job.seed),
+            peak_memory_bytes=self._peak_memory_bytes(runner, job),
         )
 
     def _check(self) -> None:
@@ -172,9 +172,9 @@ class DetectionTrainer:
             rebuilt[part] = module
         return rebuilt.to(self._device)
 
-    def _peak_memory_bytes(self, runner: Runner, seed: int) -> int:
+    def _peak_memory_bytes(self, runner: Runner, job: DetectionJob) -> int:
         """Memory of one more training step; the weights are saved by now."""
-        batch = next(iter(self.data.train_batches(seed)))
+        batch = next(iter(self.data.train_batches(job.seed, job.batch_parts)))
         detector, wrapper = runner.model.train(), runner.optim_wrapper
         return measure.peak_memory_bytes(
             lambda: detector.train_step(batch, wrapper), detector, wrapper.optimizer, self._device

@@ -48,7 +48,8 @@ class DetectionJob(_Message):
     With `backbone_checkpoint` (the outcome of a reignition) the backbone comes from there and the rest from `parent`;
     then `parent` may be without a checkpoint. A parent's checkpoint may hold a backbone alone (a file of weights).
     `inherit` backbone leaves neck and heads as they are initialised. `preserves` says that the child has to compute what
-    its parent does; if it does not, the job fails with fault broken_promise.
+    its parent does; if it does not, the job fails with fault broken_promise. A batch is taken in `batch_parts`, adding up
+    their gradients, where all of it does not fit into memory.
     """
 
     type: Literal["detection"] = "detection"
@@ -60,6 +61,7 @@ class DetectionJob(_Message):
     inherit: Literal["detector", "backbone"] = "detector"
     preserves: bool = False
     epochs: int = Field(ge=1)
+    batch_parts: int = Field(default=1, ge=1)
     seed: int
 
 
@@ -76,6 +78,7 @@ class ClassificationJob(_Message):
     data: Path
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
+    batch_parts: int = Field(default=1, ge=1)
     learning_rate: float = Field(gt=0)
     seed: int
 

@@ -10,6 +10,7 @@ import logging
 import math
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -96,7 +97,7 @@ def train(detector: nn.Module, config: Config, data: DetectionData, job: Detecti
         runner = _Runner(
             model=detector,
             work_dir=unused,
-            train_dataloader=data.train_batches(job.seed),
+            train_dataloader=data.train_batches(job.seed, job.batch_parts),
             val_dataloader=data.val_batches(),
             train_cfg=config.train_cfg,
             val_cfg=config.get("val_cfg") or {"type": "ValLoop"},
@@ -113,7 +114,10 @@ def train(detector: nn.Module, config: Config, data: DetectionData, job: Detecti
             experiment_name=f"{job.job_id}-{job.attempt}-{time.monotonic_ns()}",
         )
     try:
-        runner.train()
+        with warnings.catch_warnings():
+            if job.batch_parts > 1:  # the schedule is counted in parts, the optimizer waits for the last of a batch
+                warnings.filterwarnings("ignore", message="Detected call of `scheduler.step")
+            runner.train()
     except NonFiniteError:
         raise
     except Exception as error:

@@ -86,10 +86,11 @@ def check(config: Config) -> None:
     _check_model(config.model)
 
 
-def adapt(config: Config, network: NetworkRef, epochs: int) -> Config:
+def adapt(config: Config, network: NetworkRef, epochs: int, batch_parts: int = 1) -> Config:
     """A copy of a checked template with `network` as its backbone, a pyramid neck to match, and `epochs` to train.
 
-    Schedules by epoch are stretched from the template's epochs to `epochs`; those by iteration (a warm-up) stay.
+    Schedules by epoch are stretched from the template's epochs to `epochs`; those by iteration (a warm-up) stay, or last
+    for as many batches where each is an iteration in every one of its parts, after which their gradients are applied.
 
     Raises:
         TemplateError: the network's code is no genotype.
@@ -117,7 +118,11 @@ def adapt(config: Config, network: NetworkRef, epochs: int) -> Config:
     model.rpn_head.anchor_generator.strides = strides
     for extractor in _roi_extractors(model.roi_head):
         extractor.featmap_strides = strides[:-1]
-    adapted.param_scheduler = _stretched(_listed(config.get("param_scheduler")), epochs / config.train_cfg.max_epochs)
+    adapted.param_scheduler = _stretched(
+        _listed(config.get("param_scheduler")), epochs / config.train_cfg.max_epochs, batch_parts
+    )
+    if batch_parts > 1:
+        adapted.optim_wrapper.accumulative_counts = batch_parts * config.optim_wrapper.get("accumulative_counts", 1)
     adapted.train_cfg = {"type": "EpochBasedTrainLoop", "max_epochs": epochs, "val_interval": 1}
     return adapted
 
@@ -142,18 +147,18 @@ def describe(config: Config) -> dict[str, Any]:
     }
 
 
-def _stretched(schedulers: list[Any], factor: float) -> list[dict[str, Any]]:
+def _stretched(schedulers: list[Any], epochs_factor: float, iterations_factor: int) -> list[dict[str, Any]]:
     stretched = []
     for scheduler in schedulers:
         ours = dict(scheduler)
-        if ours.get("by_epoch", True):
-            for key in ("T_max", "end", "step_size", "total_iters"):
-                if key in ours:
-                    ours[key] = max(1, round(ours[key] * factor))
-            if "begin" in ours:
-                ours["begin"] = round(ours["begin"] * factor)
-            if "milestones" in ours:
-                ours["milestones"] = sorted({max(1, round(epoch * factor)) for epoch in ours["milestones"]})
+        factor = epochs_factor if ours.get("by_epoch", True) else iterations_factor
+        for key in ("T_max", "end", "step_size", "total_iters"):
+            if key in ours:
+                ours[key] = max(1, round(ours[key] * factor))
+        if "begin" in ours:
+            ours["begin"] = round(ours["begin"] * factor)
+        if "milestones" in ours:
+            ours["milestones"] = sorted({max(1, round(place * factor)) for place in ours["milestones"]})
         if ours.get("begin", 0) < ours.get("end", float("inf")):
             stretched.append(ours)
     return stretched

@@ -2,8 +2,8 @@
 
 An intent is an event; the runtime derives effects from it: a `JobAssigned` starts a training. The first rule that fires:
 
-0. a checkpoint that is gone or damaged stops the run, for someone to mend it;
-1. a subject whose job failed for good is abandoned; the others are tried again;
+0. data or a checkpoint that is gone or damaged stops the run, for someone to mend it;
+1. a subject whose job failed for good (`faults`) is abandoned; the others are tried again;
 2. a trained candidate whose measurements break a limit is ruled out;
 3. without a current step, the next one starts, or the run finishes;
 4. the current step proposes, ends, or waits (`serial`, `parallel`, `fullytrain`, `audit`);
@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from lineage.events import (
     CandidateAbandoned,
     Event,
-    Fault,
     JobAssigned,
     JobKind,
     PhaseStarted,
@@ -32,12 +31,11 @@ from lineage.events import (
 )
 from orchestrator.search import audit, fullytrain, parallel, serial
 from orchestrator.search.evolve import evolve
+from orchestrator.search.faults import MAX_ABANDONED, batch_parts, elsewhere, is_final, pause_s, stops_the_run
 from orchestrator.search.limits import ruling_out
 from orchestrator.search.state import Job, SearchState
 from orchestrator.sections import Limits
 
-MAX_FAILURES = 3
-FINAL_FAULTS: tuple[Fault, ...] = ("data", "broken_promise")
 _PROPOSERS = {
     "serial": serial.propose,
     "parallel": parallel.propose,
@@ -60,9 +58,8 @@ def decide(state: SearchState) -> tuple[Event, ...]:
     """The next intents; empty while reports are awaited or the run is over."""
     if state.status != "running":
         return ()
-    for job in state.jobs.values():
-        if job.status == "failed" and job.fault == "checkpoint":
-            return (RunStopped(reason=job.message),)
+    if reason := _why_stop(state):
+        return (RunStopped(reason=reason),)
     if abandoned := _abandon(state):
         return abandoned
     if state.current_step is None:
@@ -85,10 +82,34 @@ def _jobs_of(state: SearchState, subject_id: str) -> Iterator[tuple[int, Job | N
         yield repeat, state.jobs.get(job_id_of(subject_id, repeat))
 
 
+def _why_stop(state: SearchState) -> str | None:
+    """What somebody has to mend before anything goes on."""
+    for job in state.jobs.values():
+        if stops_the_run(job):
+            return job.message
+        if job.subject_id == _indispensable(state) and is_final(job, state.devices):
+            return f"{job.subject_id} could not be trained, and nothing goes on without it: {job.fault}: {job.message}"
+    if len(abandoned := state.abandoned_in_a_row) < MAX_ABANDONED:
+        return None
+    messages = (job.message for job in state.jobs.values() if job.subject_id == abandoned[-1] and job.message)
+    return f"the last {len(abandoned)} candidates could not be trained, at last {abandoned[-1]}: {next(messages, '')}"
+
+
+def _indispensable(state: SearchState) -> str | None:
+    """The first network of a step that everything else of the step needs, while it is not trained."""
+    own = [item for item in state.items if item in state.candidates]
+    if state.current_step is None or not own or state.step.phase == "audit":
+        return None
+    start = state.origin
+    if state.step.search_algorithm is not None and start is not None and start.outcome == "done":
+        return None  # a reignited start may fail: there is the start itself
+    return own[0]
+
+
 def _abandon(state: SearchState) -> tuple[Event, ...]:
     for subject_id in state.open_subjects:
         for _, job in _jobs_of(state, subject_id):
-            if job is None or job.status != "failed" or not _is_final(job):
+            if job is None or not is_final(job, state.devices):
                 continue
             assert job.fault is not None
             if subject_id in state.candidates:
@@ -108,10 +129,6 @@ def _rule_out(state: SearchState) -> tuple[Event, ...]:
     return ()
 
 
-def _is_final(job: Job) -> bool:
-    return job.fault in FINAL_FAULTS or job.failures >= MAX_FAILURES
-
-
 def _next_step(state: SearchState) -> Event:
     assert state.config is not None
     done = state.finished_steps
@@ -127,23 +144,34 @@ def _next_step(state: SearchState) -> Event:
 
 def _assign(state: SearchState) -> tuple[Event, ...]:
     idle = [device for device, job_id in sorted(state.devices.items()) if job_id is None]
-    waiting = (
-        (subject_id, repeat, job)
-        for subject_id in state.open_subjects
-        for repeat, job in _jobs_of(state, subject_id)
-        if job is None or job.status not in ("running", "finished")
-    )
-    return tuple(
-        JobAssigned(
-            job_id=job_id_of(subject_id, repeat),
-            job_kind=_kind(state, subject_id),
-            subject_id=subject_id,
-            device=device,
-            attempt=job.attempt + 1 if job else 1,
-            repeat=repeat,
-        )
-        for device, (subject_id, repeat, job) in zip(idle, waiting, strict=False)
-    )
+    assigned = []
+    for subject_id in state.open_subjects:
+        for repeat, job in _jobs_of(state, subject_id):
+            if job is not None and job.status in ("running", "finished"):
+                continue
+            device = next((one for one in idle if job is None or _may_take(state, job, one)), None)
+            if device is None:
+                continue
+            idle.remove(device)
+            assigned.append(
+                JobAssigned(
+                    job_id=job_id_of(subject_id, repeat),
+                    job_kind=_kind(state, subject_id),
+                    subject_id=subject_id,
+                    device=device,
+                    attempt=job.attempt + 1 if job else 1,
+                    repeat=repeat,
+                    batch_parts=batch_parts(job),
+                    pause_s=pause_s(job),
+                )
+            )
+    return tuple(assigned)
+
+
+def _may_take(state: SearchState, job: Job, device: str) -> bool:
+    """Whether a device is one of those that had memory enough; where none is left, any will do."""
+    fitting = elsewhere(job, state.devices) if batch_parts(job) > 1 and len(job.failures) > 1 else None
+    return not fitting or device in fitting
 
 
 def _kind(state: SearchState, subject_id: str) -> JobKind:

@@ -29,7 +29,7 @@ from lineage.events import (
 )
 from lineage.morphism import Blueprint
 from orchestrator.config import RunConfig
-from orchestrator.search.state import Candidate, FinishedStep, Job, Measurement, Reignition, SearchState
+from orchestrator.search.state import Candidate, Failure, FinishedStep, Job, Measurement, Reignition, SearchState
 
 
 def evolve(state: SearchState, event: Event) -> SearchState:
@@ -67,6 +67,7 @@ def evolve(state: SearchState, event: Event) -> SearchState:
             candidate = replace(state.candidates[event.candidate_id], ruled_out=True)
             return replace(state, candidates=state.candidates | {event.candidate_id: candidate})
         case CandidateAbandoned():
+            state = replace(state, abandoned_in_a_row=(*state.abandoned_in_a_row, event.candidate_id))
             return _closed(state, event.candidate_id, "abandoned")
         case ReignitionAbandoned():
             return _closed(state, event.reignition_id, "abandoned")
@@ -87,17 +88,15 @@ def is_current(state: SearchState, job_id: str, attempt: int) -> bool:
     return job is not None and job.status == "running" and job.attempt == attempt
 
 
-def _is_unfinished(job: Job) -> bool:
-    """Running, or stopped by a checkpoint that somebody may have mended since."""
-    return job.status == "running" or (job.status == "failed" and job.fault == "checkpoint")
-
-
 def _resumed(state: SearchState) -> SearchState:
-    jobs = {
-        job_id: replace(job, status="interrupted", device=None) if _is_unfinished(job) else job
-        for job_id, job in state.jobs.items()
-    }
-    return replace(state, status="running", devices={}, jobs=jobs)
+    """Nothing is running; of a run that was stopped, what made it stop may have been mended since."""
+    jobs = dict(state.jobs)
+    for job_id, job in state.jobs.items():
+        if job.status == "running":
+            jobs[job_id] = replace(job, status="interrupted", device=None)
+        elif job.status == "failed" and state.status == "stopped" and job.subject_id in state.open_subjects:
+            jobs[job_id] = replace(job, status="interrupted", failures=())
+    return replace(state, status="running", devices={}, jobs=jobs, abandoned_in_a_row=())
 
 
 def _lost(state: SearchState, device: str) -> SearchState:
@@ -158,7 +157,7 @@ def _closed(state: SearchState, subject_id: str, outcome: Literal["done", "aband
 
 
 def _assigned(state: SearchState, event: JobAssigned) -> SearchState:
-    failures = state.jobs[event.job_id].failures if event.job_id in state.jobs else 0
+    failures = state.jobs[event.job_id].failures if event.job_id in state.jobs else ()
     job = Job(
         event.job_id,
         event.job_kind,
@@ -179,7 +178,7 @@ def _ended(state: SearchState, event: JobFinished | JobFailed) -> SearchState:
     assert job.device is not None
     state = replace(state, devices=state.devices | {job.device: None})
     if isinstance(event, JobFailed):
-        failures = job.failures + (event.fault != "checkpoint")  # that is no fault of the training
+        failures = (*job.failures, Failure(event.fault, job.device))
         failed = replace(job, status="failed", device=None, failures=failures, fault=event.fault, message=event.message)
         return replace(state, jobs=state.jobs | {job.job_id: failed})
     state = replace(state, jobs=state.jobs | {job.job_id: replace(job, status="finished", device=None)})
@@ -200,6 +199,7 @@ def _measured(state: SearchState, job: Job, event: JobFinished) -> SearchState:
     candidate = replace(candidate, measurements=measurements)
     complete = candidate.outcome == "pending" and len(measurements) == candidate.seeds
     if complete:
+        state = replace(state, abandoned_in_a_row=())
         best = max(sorted(measurements), key=lambda repeat: measurements[repeat].ap)
         ap = round(sum(one.ap for one in measurements.values()) / len(measurements), 6)
         candidate = replace(candidate, ap=ap, checkpoint=measurements[best].checkpoint)

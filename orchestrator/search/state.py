@@ -79,6 +79,14 @@ class Reignition:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """How one attempt ended, and where."""
+
+    fault: Fault
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One training of a candidate or reignition, over all its attempts; `repeat` counts the trainings from 1."""
 
@@ -88,7 +96,7 @@ class Job:
     status: Literal["running", "interrupted", "failed", "finished"]
     attempt: int
     repeat: int = 1
-    failures: int = 0
+    failures: tuple[Failure, ...] = ()
     device: str | None = None
     fault: Fault | None = None
     message: str = ""
@@ -122,6 +130,7 @@ class SearchState:
     jobs: dict[str, Job] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)  # step -> candidate
     reignition_requested: bool = False
+    abandoned_in_a_row: tuple[str, ...] = ()  # candidates since one was trained, or the run resumed
     open_subjects: tuple[str, ...] = ()  # subjects without an outcome, in the order of decision
     devices: dict[str, str | None] = field(default_factory=dict)  # device -> job running there
 

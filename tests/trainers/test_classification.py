@@ -61,6 +61,14 @@ def test_every_epoch_is_reported_and_the_loss_falls(
     assert 0 <= finished.accuracy <= 1
 
 
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(
+    setup: WorkerSetup, template: Config, network: NetworkRef, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.BatchNorm2d, "forward", lambda _, images: images)  # its statistics are of a part alone
+    losses = [[event.loss for event in run(setup, template, network, images, batch_parts=p)[0]] for p in (1, 2)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
 def test_its_checkpoint_is_the_backbone_alone_retrained(
     setup: WorkerSetup, template: Config, network: NetworkRef, images: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,20 @@ def test_training_reports_every_epoch_and_what_the_network_costs(seed: Outcome) 
     assert finished.ap == seed.events[-1].ap
     assert finished.ap50 >= finished.ap
     assert min(finished.params, finished.flops, finished.latency_ms, finished.peak_memory_bytes) > 0
+
+
+def test_a_batch_in_two_halves_is_one_step_of_the_optimizer(
+    trainer: DetectionTrainer, seed: Outcome, seed_network: NetworkRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, sizes = Counter[int](), []
+    step, take = torch.optim.AdamW.step, trainer.data.train_batches
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *args, **kwargs: steps.update([parts]) or step(*args, **kwargs))
+    monkeypatch.setattr(detection.measure, "peak_memory_bytes", lambda *_: 0)
+    for parts in (1, 2):
+        sizes.append(max(len(batch["inputs"]) for batch in take(0, parts)))
+        train(trainer, seed_network, epochs=1, batch_parts=parts)
+    assert steps[1] == steps[2] > 1
+    assert sizes[0] == 2 * sizes[1]
 
 
 def test_checkpoint_holds_the_whole_detector_and_its_code(

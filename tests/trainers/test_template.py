@@ -114,6 +114,14 @@ def test_schedule_by_epochs_is_stretched_and_warm_up_by_iterations_stays(tmp_pat
     assert (brief.param_scheduler[1].T_max, brief.train_cfg.max_epochs) == (1, 1)
 
 
+def test_batches_in_parts_are_as_many_iterations_and_steps_of_the_optimizer(tmp_path: Path) -> None:
+    template = load_template(write(tmp_path, COCO.format(model="faster-rcnn_r50_fpn")))
+    adapted = adapt(template, network("b_1-1_0-0"), epochs=12, batch_parts=2)
+    assert adapted.optim_wrapper.accumulative_counts == 2
+    warm_up, drops = adapted.param_scheduler
+    assert (warm_up.end, drops.milestones) == (1000, [8, 11])
+
+
 def test_impossible_code_is_refused() -> None:
     with pytest.raises(TemplateError, match=r"s-0001.*parallel digits"):
         adapt(load_template(SHIPPED), network("b_1-1_0"), epochs=1)

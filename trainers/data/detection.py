@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from mmdet.registry import DATASETS
@@ -34,9 +35,9 @@ class DetectionData:
     def classes(self) -> tuple[str, ...]:
         return tuple(self.train.metainfo["classes"])
 
-    def train_batches(self, seed: int) -> DataLoader[Any]:
-        """The training set batch by batch, in an order drawn from `seed`."""
-        return self._loader(self._config.train_dataloader, self.train, seed)
+    def train_batches(self, seed: int, parts: int = 1) -> DataLoader[Any]:
+        """The training set batch by batch, each of them in so many parts, in an order drawn from `seed`."""
+        return self._loader(self._config.train_dataloader, self.train, seed, parts)
 
     def val_batches(self) -> DataLoader[Any]:
         return self._loader(self._config.val_dataloader, self.val, seed=0)
@@ -45,11 +46,11 @@ class DetectionData:
         """The first `images` validation images as one batch for a detector's `data_preprocessor`."""
         return pseudo_collate([self.val[index] for index in range(min(images, len(self.val)))])
 
-    def _loader(self, section: Config, dataset: BaseDataset, seed: int) -> DataLoader[Any]:
+    def _loader(self, section: Config, dataset: BaseDataset, seed: int, parts: int = 1) -> DataLoader[Any]:
         sampler = DATA_SAMPLERS.build(
             section.get("sampler", {"type": "DefaultSampler"}), default_args={"dataset": dataset, "seed": seed}
         )
-        batch_size, batch_sampler = section.get("batch_size", 1), section.get("batch_sampler")
+        batch_size, batch_sampler = math.ceil(section.get("batch_size", 1) / parts), section.get("batch_sampler")
         shared = {
             "collate_fn": pseudo_collate,
             "num_workers": section.get("num_workers", 0) if self._loader_processes else 0,
