@@ -47,6 +47,12 @@ def job_of(state: SearchState, assigned: JobAssigned, workdir: Path) -> Job:
     )
 
 
+def network_of(state: SearchState, assigned: JobAssigned) -> Candidate:
+    """The candidate that a job trains, or whose backbone it retrains."""
+    reignition = state.reignitions.get(assigned.subject_id)
+    return state.candidates[reignition.candidate_id if reignition else assigned.subject_id]
+
+
 def seed_of(state: SearchState, assigned: JobAssigned) -> int:
     """Seed of a training: another one after it diverged, for it must not diverge again the same way.
 

@@ -28,7 +28,7 @@ from trainers import checkpoints
 from trainers.backbone import PREFIX, SpNet, state_of
 from trainers.errors import CheckpointError, DataError, NonFiniteError
 from trainers.protocol import ClassificationJob
-from trainers.runner import Emit
+from trainers.runner import Breathe, Emit
 from trainers.template import adapt
 
 MAX_SIDE = 224
@@ -50,7 +50,14 @@ class Classifier(nn.Module):
         return self.linear(self.backbone(images)[-1].mean((2, 3)))
 
 
-def run(job: ClassificationJob, template: Config, folder: Path, device: torch.device, emit: Emit) -> JobFinished:
+def run(
+    job: ClassificationJob,
+    template: Config,
+    folder: Path,
+    device: torch.device,
+    emit: Emit,
+    breathe: Breathe = lambda: None,
+) -> JobFinished:
     """Retrain the backbone in `job.network`'s checkpoint, or train one from scratch; the outcome is a backbone alone.
 
     Args:
@@ -66,7 +73,7 @@ def run(job: ClassificationJob, template: Config, folder: Path, device: torch.de
     model_config = adapt(template, job.network, job.epochs).model
     train, val = _open(job.data, model_config.get("data_preprocessor") or {})
     classifier = Classifier(_backbone(job, model_config.backbone, folder), len(train.classes)).to(device)
-    accuracy = _train(classifier, train, val, job, device, emit)
+    accuracy = _train(classifier, train, val, job, device, emit, breathe)
     state = {PREFIX + name: tensor for name, tensor in classifier.backbone.state_dict().items()}
     sha256 = checkpoints.save(folder, state, job.network, "backbone")
     return JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint=sha256, accuracy=accuracy)
@@ -92,6 +99,7 @@ def _train(
     job: ClassificationJob,
     device: torch.device,
     emit: Emit,
+    breathe: Breathe,
 ) -> float:
     batch_size = min(job.batch_size, len(train))
     order = torch.Generator().manual_seed(job.seed)
@@ -108,7 +116,11 @@ def _train(
             loss = 0.0
             for part, theirs in zip(images.chunk(job.batch_parts), labels.chunk(job.batch_parts), strict=True):
                 logits = classifier(part.to(device))
-                share = F.cross_entropy(logits, theirs.to(device), label_smoothing=LABEL_SMOOTHING) * len(part) / len(images)
+                share = (
+                    F.cross_entropy(logits, theirs.to(device), label_smoothing=LABEL_SMOOTHING)
+                    * len(part)
+                    / len(images)
+                )
                 share.backward()
                 loss += share.item()
             if not math.isfinite(loss):
@@ -116,6 +128,7 @@ def _train(
             optimizer.step()
             schedule.step()
             losses.append(loss)
+            breathe()
         mean = sum(losses) / len(losses)
         accuracy = _accuracy(classifier, val_batches, device)
         log.info(f"epoch {epoch}/{job.epochs}: mean loss {mean:.4f}, accuracy {accuracy:.3f}")

@@ -29,7 +29,7 @@ from trainers.data.detection import DetectionData
 from trainers.errors import PromiseError, TemplateError, TrainerError
 from trainers.inheritance import inherit
 from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
-from trainers.runner import Emit, Progress, quiet_mmengine, train
+from trainers.runner import Breathe, Emit, Progress, quiet_mmengine, train
 from trainers.template import adapt, describe
 
 PROBE_IMAGES = 4
@@ -63,7 +63,7 @@ class DetectionTrainer:
         self.data = DetectionData(self.template, loader_processes=device.type == "cuda")
         self._check()
 
-    def run(self, job: DetectionJob, emit: Emit) -> JobFinished:
+    def run(self, job: DetectionJob, emit: Emit, breathe: Breathe = lambda: None) -> JobFinished:
         """Train and evaluate a candidate.
 
         Raises:
@@ -77,7 +77,7 @@ class DetectionTrainer:
         detector = self._build(config)
         if job.parent is not None:
             self._inherit(detector, job, job.parent, emit)
-        progress = Progress(job, emit)
+        progress = Progress(job, emit, breathe)
         runner = train(detector, config, self.data, job, progress)
         sha256 = checkpoints.save(self._setup.checkpoints, detector.state_dict(), job.network, "detector")
         whole = describe(self.template)["heads"] is not None  # what was not predicted is not measured either

@@ -27,6 +27,8 @@ from trainers.errors import NonFiniteError
 from trainers.protocol import DetectionJob
 
 Emit = Callable[[Event], None]
+Breathe = Callable[[], None]
+"""Gives a sign of life; called for every batch."""
 
 MMENGINE = "trainers"  # name of the one logger, and the one visualizer, that mmengine and mmdet use in this process
 
@@ -38,8 +40,8 @@ class Progress(Hook):
 
     priority = "LOW"
 
-    def __init__(self, job: DetectionJob, emit: Emit) -> None:
-        self._job, self._emit = job, emit
+    def __init__(self, job: DetectionJob, emit: Emit, breathe: Breathe) -> None:
+        self._job, self._emit, self._breathe = job, emit, breathe
         self._losses: list[float] = []
         self._started = time.perf_counter()
         self.ap = self.ap50 = 0.0
@@ -53,9 +55,13 @@ class Progress(Hook):
         if not math.isfinite(loss):
             raise NonFiniteError(f"loss is {loss} in epoch {runner.epoch + 1}, iteration {done} of {batches}")
         self._losses.append(loss)
+        self._breathe()
         if done % max(1, min(50, batches // 3)) == 0:
             rate = runner.optim_wrapper.get_lr()["lr"][0]
             log.info(f"epoch {runner.epoch + 1}, iteration {done}/{batches}: loss {loss:.4f}, lr {rate:.2e}")
+
+    def after_val_iter(self, _runner: Runner, **_batch: object) -> None:
+        self._breathe()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         # A detector that finds nothing has no AP among its metrics; a set without objects has -1.

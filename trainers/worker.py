@@ -27,6 +27,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, TextIO
@@ -35,7 +36,7 @@ from pydantic import ValidationError
 
 from lineage.events import Event, Fault, JobFailed, WorkerStarted, to_json
 from trainers.errors import CheckpointError, DataError, NonFiniteError, PromiseError, TemplateError, TrainerError
-from trainers.protocol import JOB, DetectionJob, Job, WorkerSetup
+from trainers.protocol import JOB, SIGN_OF_LIFE, DetectionJob, Job, WorkerSetup
 from trainers.template import load_template
 
 if TYPE_CHECKING:  # imported in earnest only once the input is watched: torch and mmdet take seconds
@@ -51,9 +52,16 @@ class Output:
 
     def __init__(self) -> None:
         self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+        self._breathed = 0.0
 
     def emit(self, event: Event) -> None:
         self._write(to_json(event))
+
+    def breathe(self) -> None:
+        """Give a sign of life, at most once a second."""
+        if time.monotonic() - self._breathed >= 1:
+            self._breathed = time.monotonic()
+            self._write(SIGN_OF_LIFE.decode())
 
     def refuse(self, message: str) -> NoReturn:
         self._write(json.dumps({"setup_error": message}))
@@ -109,6 +117,8 @@ def main() -> None:
         outcome = _outcome(job, setup, device, trainer, output)
         _point(sys.stderr, own_log)
         output.emit(outcome)
+        if isinstance(outcome, JobFailed) and outcome.fault == "lost_device":
+            os._exit(3)  # nothing works on the device any more in this process; the next one may find it well
 
 
 def _outcome(job: Job, setup: WorkerSetup, device: torch.device, trainer: DetectionTrainer, output: Output) -> Event:
@@ -117,9 +127,9 @@ def _outcome(job: Job, setup: WorkerSetup, device: torch.device, trainer: Detect
     log.info("job %s, attempt %d, on %s: %s", job.job_id, job.attempt, setup.device, job.network.code)
     try:
         if isinstance(job, DetectionJob):
-            finished = trainer.run(job, output.emit)
+            finished = trainer.run(job, output.emit, output.breathe)
         else:
-            finished = classification.run(job, trainer.template, setup.checkpoints, device, output.emit)
+            finished = classification.run(job, trainer.template, setup.checkpoints, device, output.emit, output.breathe)
     except Exception as error:
         log.exception("job %s failed", job.job_id)
         return JobFailed(job_id=job.job_id, attempt=job.attempt, fault=fault(error), message=_message(error))
@@ -135,6 +145,8 @@ def fault(error: Exception) -> Fault:
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in text:
         return "out_of_memory"
+    if isinstance(error, torch.AcceleratorError) or "CUDA error" in text:
+        return "lost_device"
     if isinstance(error, NonFiniteError):
         return "non_finite"
     if isinstance(error, CheckpointError):

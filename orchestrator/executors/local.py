@@ -1,7 +1,7 @@
 """Workers on this machine: one long-lived process a device slot, messages over its pipes (`trainers.protocol`).
 
-A worker that dies fails its job as a crash and is replaced, unless it keeps dying without finishing anything. Workers end
-when their input closes, so none outlives this process.
+A worker that dies fails its job as a crash and is replaced, unless it keeps dying without finishing anything. One that
+hangs (`patience`) is killed, and its job fails as hung. Workers end when their input closes, so none outlives this process.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lineage.events import Event, JobAssigned, JobFailed, JobFinished, WorkerLost, WorkerStarted, from_json
+from lineage.events import Event, Fault, JobAssigned, JobFailed, JobFinished, WorkerLost, WorkerStarted, from_json
 from orchestrator.devices import environment
 from orchestrator.errors import ConfigError, InfrastructureError
-from orchestrator.jobs import job_of
+from orchestrator.executors.patience import Patience
+from orchestrator.jobs import job_of, network_of
 from orchestrator.search.state import SearchState
-from trainers.protocol import Job, WorkerSetup
+from trainers.protocol import SIGN_OF_LIFE, Job, WorkerSetup
 
 WORKER = (sys.executable, "-P", "-m", "trainers.worker")  # -P: modules in the user's folder must not shadow ours
 MAX_DEATHS = 3  # deaths in a row of one slot's workers without a finished job
 END_TIMEOUT_S = 5.0
 LINE_LIMIT_BYTES = 2**22
+LOOK_S = 1.0  # between two looks at a worker
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,10 @@ class _Slot:
     setup: WorkerSetup
     process: Process | None = None
     job: Job | None = None
+    cost: float = 0.0  # of the job: multiply-adds times epochs
+    since: float = 0.0  # when the worker was sent it, on the loop's clock
+    heard: float = 0.0  # when the worker was last heard of
+    hung: str | None = None  # why it was killed
     deaths: int = 0
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -45,8 +51,11 @@ class _Slot:
 class LocalExecutor:
     """One worker process for each of `setups`; `command` is what starts one."""
 
-    def __init__(self, setups: Sequence[WorkerSetup], command: Sequence[str] = WORKER) -> None:
+    def __init__(
+        self, setups: Sequence[WorkerSetup], command: Sequence[str] = WORKER, patience: Patience | None = None
+    ) -> None:
         self._command = command
+        self._patience = patience or Patience()
         self._slots = {setup.device: _Slot(setup) for setup in setups}
         self._queue: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._closing = False
@@ -58,8 +67,9 @@ class LocalExecutor:
 
     def assign(self, state: SearchState, assigned: JobAssigned) -> None:
         slot = self._slots[assigned.device]
-        slot.job = job_of(state, assigned, slot.setup.workdir)
-        self._send(slot, slot.job.model_dump_json())
+        slot.job = job = job_of(state, assigned, slot.setup.workdir)
+        slot.cost = float(network_of(state, assigned).flops * job.epochs)
+        slot.tasks.append(asyncio.create_task(self._carry_out(slot, job, assigned.pause_s)))
 
     async def reports(self) -> list[Event]:
         found = [await self._queue.get()]
@@ -74,6 +84,23 @@ class LocalExecutor:
         self._closing = True
         await asyncio.gather(*(self._end(slot) for slot in self._slots.values()))
 
+    async def _carry_out(self, slot: _Slot, job: Job, pause_s: float) -> None:
+        """Send a job after a pause, and watch its worker for as long as it has it."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(pause_s)
+        if slot.job is not job or slot.process is None:
+            return
+        slot.since = slot.heard = loop.time()
+        self._send(slot, job.model_dump_json())
+        while slot.job is job:
+            await asyncio.sleep(min(LOOK_S, self._patience.silence_s / 4))
+            now = loop.time()
+            hung = self._patience.verdict(job.type, slot.cost, now - slot.heard, now - slot.since)
+            if slot.job is job and hung is not None:
+                slot.hung = hung
+                slot.process.kill()
+                return
+
     async def _spawn(self, slot: _Slot) -> None:
         slot.process = await asyncio.create_subprocess_exec(
             *self._command,
@@ -83,8 +110,10 @@ class LocalExecutor:
             limit=LINE_LIMIT_BYTES,
             start_new_session=True,  # Ctrl-C is for the orchestrator, which ends its workers itself
         )
+        slot.hung = None
         self._send(slot, slot.setup.model_dump_json())
-        slot.tasks = [asyncio.create_task(self._listen(slot, slot.process))]
+        slot.tasks = [task for task in slot.tasks if not task.done()]
+        slot.tasks.append(asyncio.create_task(self._listen(slot, slot.process)))
 
     def _send(self, slot: _Slot, line: str) -> None:
         assert slot.process is not None
@@ -108,6 +137,9 @@ class LocalExecutor:
             await self._died(slot, process)
 
     def _receive(self, slot: _Slot, line: bytes, process: Process) -> None:
+        slot.heard = asyncio.get_running_loop().time()
+        if line.strip() == SIGN_OF_LIFE:
+            return
         try:
             event = from_json(line)
         except ValidationError:
@@ -115,10 +147,11 @@ class LocalExecutor:
             return
         if isinstance(event, WorkerStarted):
             self._any_started = True
-        if isinstance(event, JobFinished | JobFailed) and _is_of(event, slot.job):
+        if isinstance(event, JobFinished | JobFailed) and slot.job is not None and _is_of(event, slot.job):
+            if isinstance(event, JobFinished):
+                self._patience.learn(slot.job.type, slot.cost, slot.heard - slot.since)
+                slot.deaths = 0
             slot.job = None
-        if isinstance(event, JobFinished):
-            slot.deaths = 0
         self._queue.put_nowait(event)
 
     def _receive_other(self, slot: _Slot, line: bytes, process: Process) -> None:
@@ -136,10 +169,12 @@ class LocalExecutor:
 
     async def _died(self, slot: _Slot, process: Process) -> None:
         slot.deaths += 1
-        message = f"worker on {slot.setup.device} ended with {_describe(process.returncode)}; see {self._log_of(slot)}"
+        ending = f"was killed: {slot.hung}" if slot.hung else f"ended with {_describe(process.returncode)}"
+        message = f"worker on {slot.setup.device} {ending}; see {self._log_of(slot)}"
         if slot.job is not None:
             job, slot.job = slot.job, None
-            self._queue.put_nowait(JobFailed(job_id=job.job_id, attempt=job.attempt, fault="crash", message=message))
+            fault: Fault = "hang" if slot.hung else "crash"
+            self._queue.put_nowait(JobFailed(job_id=job.job_id, attempt=job.attempt, fault=fault, message=message))
         self._queue.put_nowait(WorkerLost(device=slot.setup.device, message=message))
         if slot.deaths < MAX_DEATHS:
             await self._spawn(slot)
@@ -170,5 +205,5 @@ def _describe(returncode: int | None) -> str:
     return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit code {returncode}"
 
 
-def _is_of(event: JobFinished | JobFailed, job: Job | None) -> bool:
-    return job is not None and (job.job_id, job.attempt) == (event.job_id, event.attempt)
+def _is_of(event: JobFinished | JobFailed, job: Job) -> bool:
+    return (job.job_id, job.attempt) == (event.job_id, event.attempt)

@@ -1,10 +1,11 @@
-"""A worker process without torch that behaves as its argument says: finish, die, babble, setup_error, die_at_once."""
+"""A worker process without torch: finish, die, babble, hang, spin, setup_error or die_at_once, as its argument says."""
 
 import os
 import sys
+import time
 
 from lineage.events import JobFinished, WorkerStarted, to_json
-from trainers.protocol import JOB, WorkerSetup
+from trainers.protocol import JOB, SIGN_OF_LIFE, WorkerSetup
 
 
 def say(line: str) -> None:
@@ -25,6 +26,11 @@ def main() -> None:
         job = JOB.validate_json(line)
         if mode == "die" and job.attempt == 1:
             os._exit(9)
+        if mode == "hang" and job.job_id == "j-s-0002" and job.attempt == 1:
+            time.sleep(60)
+        while mode == "spin" and job.job_id == "j-s-0002" and job.attempt == 1:
+            say(SIGN_OF_LIFE.decode())
+            time.sleep(0.05)
         if mode == "babble" and job.attempt == 1:
             say("what is this")
             continue

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from given import configuration, run_started
 
-from lineage.events import Event, JobAssigned, JobFinished, Recorded, RunStopped, WorkerLost, WorkerStarted
+from lineage.events import Event, JobAssigned, JobFailed, JobFinished, Recorded, RunStopped, WorkerLost, WorkerStarted
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.errors import ConfigError, InfrastructureError
 from orchestrator.executors import Executor
 from orchestrator.executors.local import LocalExecutor
+from orchestrator.executors.patience import Patience
 from orchestrator.executors.simulated import SimulatedExecutor, simulate
 from orchestrator.runtime import Runtime
 from orchestrator.search.state import SearchState
@@ -50,7 +51,7 @@ def run(store: EventStore, executor: Executor, stop_after: int | None = None) ->
         return asyncio.run(search()), heard
 
 
-def workers(folder: Path, mode: str, count: int = 2) -> LocalExecutor:
+def workers(folder: Path, mode: str, count: int = 2, patience: Patience | None = None) -> LocalExecutor:
     setups = [
         WorkerSetup(
             device=f"cpu:{slot}",
@@ -62,7 +63,7 @@ def workers(folder: Path, mode: str, count: int = 2) -> LocalExecutor:
         )
         for slot in range(count)
     ]
-    return LocalExecutor(setups, (sys.executable, str(FAKE), mode))
+    return LocalExecutor(setups, (sys.executable, str(FAKE), mode), patience)
 
 
 class Repeating(SimulatedExecutor):
@@ -124,6 +125,24 @@ def test_workers_that_die_or_babble_are_replaced_and_the_search_ends(store: Even
     if mode == "die":
         assert {job.attempt for job in state.jobs.values()} == {2}
         assert "exit code 9" in lost[0].message
+
+
+@pytest.mark.parametrize(
+    ("mode", "patience", "reason"),
+    [
+        ("hang", Patience(silence_s=0.5), "no sign of life for"),
+        ("spin", Patience(least_s=0.5), "not done after"),
+    ],
+)
+def test_a_worker_that_hangs_is_killed_and_its_training_tried_again(
+    store: EventStore, tmp_path: Path, mode: str, patience: Patience, reason: str
+):
+    state, heard = run(store, workers(tmp_path, mode, patience=patience))
+    assert state.status == "completed"
+    (failed,) = [one.event for one in heard if isinstance(one.event, JobFailed)]
+    assert (failed.job_id, failed.fault) == ("j-s-0002", "hang")
+    assert reason in failed.message
+    assert state.candidates["s-0002"].outcome == "done"
 
 
 def test_a_template_the_workers_refuse_is_the_users_mistake(store: EventStore, tmp_path: Path):

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from lineage.architecture import Genotype
 from lineage.events import (
-    CandidateAbandoned,
     CandidateProposed,
     Event,
     JobAssigned,
@@ -28,7 +27,6 @@ from lineage.morphism import Blueprint, correspondence
 from orchestrator.search.decide import plan
 from orchestrator.search.evolve import evolve
 from orchestrator.search.parallel import stage_weights
-from orchestrator.search.selection import parent_probabilities
 from orchestrator.search.state import Candidate, SearchState
 from orchestrator.sections import SearchSpace
 
@@ -142,31 +140,6 @@ def first_assignments(count: int) -> tuple[list[Event], list[JobAssigned]]:
     return log, of(log, JobAssigned)
 
 
-def test_a_crashed_job_is_tried_again_and_after_three_failures_its_candidate_is_abandoned_and_never_ranked():
-    log, assigned = first_assignments(2)
-    victim = assigned[1]
-    for attempt in (1, 2):
-        log.append(failure(victim.model_copy(update={"attempt": attempt}), "crash"))
-        (again,) = plan(folded(log))
-        assert (again.job_id, again.attempt) == (victim.job_id, attempt + 1)
-        log.append(again)
-    log.append(failure(victim.model_copy(update={"attempt": 3}), "crash"))
-    abandoned = of(plan(folded(log)), CandidateAbandoned)
-    assert [event.candidate_id for event in abandoned] == [victim.subject_id]
-    state = folded(log + plan(folded(log)))
-    assert state.candidates[victim.subject_id].outcome == "abandoned"
-    assert victim.subject_id not in parent_probabilities(done(state), 10)
-
-
-def test_faulty_data_is_not_tried_again_and_a_search_without_any_network_fails_and_says_why():
-    log, assigned = first_assignments(1)
-    log.append(failure(assigned[0], "data"))
-    intents = plan(folded(log))
-    assert [event.kind for event in intents] == ["CandidateAbandoned", "PhaseFinished", "RunFinished"]
-    assert intents[-1].outcome == "failed"
-    assert "serial" in intents[-1].reason
-
-
 def test_an_abandoned_reignition_lets_growth_go_on_without_it():
     aps = {f"s-{number:04d}": 0.3 for number in range(1, 40)}
     whole = search(configuration(reignite=REIGNITE, max_sample=8), aps=aps, window=1)
@@ -206,17 +179,6 @@ def test_a_sub_network_is_added_with_probability_inverse_to_its_flops():
     weights = stage_weights(genotype, 16, space)
     assert weights[0] < weights[1] < weights[2]  # the same blocks at half the size cost a quarter
     assert weights[2] / weights[1] == pytest.approx(4, rel=0.05)
-
-
-def test_a_damaged_checkpoint_stops_the_run_until_somebody_mended_it():
-    log, assigned = first_assignments(2)
-    log.append(failure(assigned[1], "checkpoint"))
-    (stop,) = plan(folded(log))
-    assert (stop.kind, stop.reason) == ("RunStopped", "what happened")
-    log += [stop, RunResumed(), WorkerStarted(device="d:0", name="")]
-    again = next(event for event in plan(folded(log)) if isinstance(event, JobAssigned))
-    assert (again.subject_id, again.attempt) == (assigned[1].subject_id, 2)
-    assert folded(log).jobs[again.job_id].failures == 0  # it is no fault of the training
 
 
 def test_a_job_that_was_sent_to_a_dying_worker_is_left_to_others():

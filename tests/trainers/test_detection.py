@@ -110,7 +110,9 @@ def test_a_batch_in_two_halves_is_one_step_of_the_optimizer(
 ) -> None:
     steps, sizes = Counter[int](), []
     step, take = torch.optim.AdamW.step, trainer.data.train_batches
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *args, **kwargs: steps.update([parts]) or step(*args, **kwargs))
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda *args, **kwargs: steps.update([parts]) or step(*args, **kwargs)
+    )
     monkeypatch.setattr(detection.measure, "peak_memory_bytes", lambda *_: 0)
     for parts in (1, 2):
         sizes.append(max(len(batch["inputs"]) for batch in take(0, parts)))
