@@ -29,8 +29,9 @@ from trainers.data.detection import DetectionData
 from trainers.errors import PromiseError, TemplateError, TrainerError
 from trainers.inheritance import inherit
 from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
-from trainers.runner import Breathe, Emit, Progress, quiet_mmengine, train
+from trainers.runner import Breathe, Continuation, Emit, Progress, quiet_mmengine, train
 from trainers.template import adapt, describe
+from trainers.unfinished import Unfinished
 
 PROBE_IMAGES = 4
 # Of a feature level's largest value. What preserves the function adds exact zeros, so on a CPU nothing differs; a GPU may
@@ -78,10 +79,12 @@ class DetectionTrainer:
         if job.parent is not None:
             self._inherit(detector, job, job.parent, emit)
         progress = Progress(job, emit, breathe)
-        runner = train(detector, config, self.data, job, progress)
+        unfinished = Unfinished(self._setup.checkpoints, job)
+        runner = train(detector, config, self.data, job, progress, Continuation(unfinished, progress, self._device))
         sha256 = checkpoints.save(self._setup.checkpoints, detector.state_dict(), job.network, "detector")
         whole = describe(self.template)["heads"] is not None  # what was not predicted is not measured either
         cost = measure.cost(detector, self._setup.image_size, whole)
+        unfinished.remove()
         latency_ms = measure.latency_ms(detector, self._setup.image_size, self._device, whole=whole)
         return JobFinished(
             job_id=job.job_id,

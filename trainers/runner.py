@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
@@ -25,6 +26,7 @@ from lineage.events import EpochFinished, Event
 from trainers.data.detection import DetectionData
 from trainers.errors import NonFiniteError
 from trainers.protocol import DetectionJob
+from trainers.unfinished import Unfinished, random_state, set_random_state
 
 Emit = Callable[[Event], None]
 Breathe = Callable[[], None]
@@ -81,6 +83,52 @@ class Progress(Hook):
         )
 
 
+class Continuation(Hook):
+    """Keeps the state of a training after every epoch but a single one, and goes on from what was kept of it before."""
+
+    priority = "VERY_LOW"  # an epoch is reported before it is kept, so that none is missing in the record
+
+    def __init__(self, unfinished: Unfinished, progress: Progress, device: torch.device) -> None:
+        self._unfinished, self._progress, self._device = unfinished, progress, device
+
+    def after_val_epoch(self, runner: Runner, **_metrics: object) -> None:
+        if runner.max_epochs == 1:
+            return
+        weights: dict[str, Any] = {"state_dict": runner.model.state_dict()}
+        runner.call_hook("before_save_checkpoint", checkpoint=weights)  # hooks that average weights add theirs
+        self._unfinished.save(
+            {
+                "weights": weights,
+                "optimizer": runner.optim_wrapper.state_dict(),
+                "schedulers": [_numbers(scheduler) for scheduler in runner.param_schedulers or ()],
+                "epoch": runner.epoch,
+                "iteration": runner.iter,
+                "aps": [self._progress.ap, self._progress.ap50],
+                "random": random_state(self._device),
+            }
+        )
+
+    def restore(self, runner: Runner) -> None:
+        """Put a training that is about to begin where it was kept last, if it was."""
+        kept = self._unfinished.load()
+        if kept is None:
+            return
+        runner.call_hook("after_load_checkpoint", checkpoint=kept["weights"])
+        runner.model.load_state_dict(kept["weights"]["state_dict"])
+        runner.optim_wrapper.load_state_dict(kept["optimizer"])
+        for scheduler, numbers in zip(runner.param_schedulers or (), kept["schedulers"], strict=True):
+            vars(scheduler).update(numbers)
+        runner.train_loop._epoch, runner.train_loop._iter = kept["epoch"], kept["iteration"]
+        self._progress.ap, self._progress.ap50 = kept["aps"]
+        set_random_state(kept["random"], self._device)
+        log.info(f"goes on after epoch {kept['epoch']}")
+
+
+def _numbers(scheduler: object) -> dict[str, int | float]:
+    """What changes in a schedule; the rest is in its configuration."""
+    return {name: value for name, value in vars(scheduler).items() if isinstance(value, int | float)}
+
+
 def quiet_mmengine() -> None:
     """Let mmengine and mmdet log errors only, and draw nothing; asked again, change nothing."""
     if not MMLogger.check_instance_created(MMENGINE):
@@ -88,7 +136,14 @@ def quiet_mmengine() -> None:
         Visualizer.get_instance(MMENGINE, vis_backends=[])
 
 
-def train(detector: nn.Module, config: Config, data: DetectionData, job: DetectionJob, progress: Progress) -> Runner:
+def train(
+    detector: nn.Module,
+    config: Config,
+    data: DetectionData,
+    job: DetectionJob,
+    progress: Progress,
+    continuation: Continuation,
+) -> Runner:
     """Train `detector`, with the weights and on the device it has, as an adapted template says; evaluate every epoch.
 
     Call `quiet_mmengine` first, once a process.
@@ -112,13 +167,14 @@ def train(detector: nn.Module, config: Config, data: DetectionData, job: Detecti
             param_scheduler=config.param_scheduler or None,
             auto_scale_lr=config.get("auto_scale_lr"),
             default_hooks={"timer": None, "logger": None, "checkpoint": None},
-            custom_hooks=[*(config.get("custom_hooks") or ()), progress],
+            custom_hooks=[*(config.get("custom_hooks") or ()), progress, continuation],
             env_cfg=config.get("env_cfg") or {},
             visualizer=Visualizer.get_instance(MMENGINE),
             default_scope=None,
             randomness={"seed": job.seed},
             experiment_name=f"{job.job_id}-{job.attempt}-{time.monotonic_ns()}",
         )
+    runner.continuation = continuation
     try:
         with warnings.catch_warnings():
             if job.batch_parts > 1:  # the schedule is counted in parts, the optimizer waits for the last of a batch
@@ -136,6 +192,12 @@ def train(detector: nn.Module, config: Config, data: DetectionData, job: Detecti
 
 
 class _Runner(Runner):
+    continuation: Continuation
+
+    def load_or_resume(self) -> None:
+        """Go on from what was kept of this job."""
+        self.continuation.restore(self)
+
     def _init_model_weights(self) -> None:
         """Keep the weights."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,19 +48,13 @@ def train(
     seed: int = 0,
     epochs: int = 1,
     events: list[Event] | None = None,
+    emit: Callable[[Event], None] | None = None,
     **changes: object,
 ) -> Outcome:
     events = [] if events is None else events
-    job = DetectionJob(
-        job_id="j-0001",
-        attempt=1,
-        network=network,
-        parent=parent,
-        epochs=epochs,
-        seed=seed,
-        **changes,
-    )
-    return Outcome(events, trainer.run(job, events.append))
+    settings = {"job_id": "j-0001", "attempt": 1} | changes
+    job = DetectionJob(network=network, parent=parent, epochs=epochs, seed=seed, **settings)
+    return Outcome(events, trainer.run(job, emit or events.append))
 
 
 def child_of(parent: NetworkRef, *morphisms: Morphism) -> NetworkRef:
@@ -394,3 +389,28 @@ def test_categories_that_match_no_class_are_the_users_to_mend(setup: WorkerSetup
     (workdir / "data/digits/detection/renamed.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=r"no image with a box of its classes.*renamed\.json"):
         opened(setup, workdir, "train_dataloader['dataset'].update(ann_file='renamed.json')\n")
+
+
+class Cut(Exception):
+    """In place of a process that is killed."""
+
+
+def test_a_training_that_was_cut_off_goes_on_after_its_last_epoch_and_ends_with_the_same_weights(
+    trainer: DetectionTrainer, seed: Outcome, seed_network: NetworkRef, setup: WorkerSetup
+) -> None:
+    def cut(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, EpochFinished) and event.epoch == epoch:
+            raise Cut
+
+    whole = train(trainer, seed_network, epochs=4, job_id="j-whole")
+    for epoch in (1, 3):
+        events: list[Event] = []
+        with pytest.raises(Cut):
+            train(trainer, seed_network, epochs=4, emit=cut, job_id="j-cut")
+        torch.manual_seed(99)
+        rest = train(trainer, seed_network, epochs=4, job_id="j-cut", attempt=2)
+        assert [event.epoch for event in rest.events] == list(range(max(1, epoch), 5))
+        assert rest.finished.checkpoint == whole.finished.checkpoint
+        assert (rest.finished.ap, rest.finished.ap50) == (whole.finished.ap, whole.finished.ap50)
+    assert not list(setup.checkpoints.glob("*.unfinished"))
