@@ -30,6 +30,7 @@ from trainers.errors import CheckpointError, DataError, NonFiniteError
 from trainers.protocol import ClassificationJob
 from trainers.runner import Breathe, Emit
 from trainers.template import adapt
+from trainers.unfinished import Unfinished, random_state, set_random_state
 
 MAX_SIDE = 224
 LABEL_SMOOTHING = 0.1
@@ -73,9 +74,11 @@ def run(
     model_config = adapt(template, job.network, job.epochs).model
     train, val = _open(job.data, model_config.get("data_preprocessor") or {})
     classifier = Classifier(_backbone(job, model_config.backbone, folder), len(train.classes)).to(device)
-    accuracy = _train(classifier, train, val, job, device, emit, breathe)
+    unfinished = Unfinished(folder, job)
+    accuracy = _train(classifier, train, val, job, device, emit, breathe, unfinished)
     state = {PREFIX + name: tensor for name, tensor in classifier.backbone.state_dict().items()}
     sha256 = checkpoints.save(folder, state, job.network, "backbone")
+    unfinished.remove()
     return JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint=sha256, accuracy=accuracy)
 
 
@@ -100,6 +103,7 @@ def _train(
     device: torch.device,
     emit: Emit,
     breathe: Breathe,
+    unfinished: Unfinished,
 ) -> float:
     batch_size = min(job.batch_size, len(train))
     order = torch.Generator().manual_seed(job.seed)
@@ -107,8 +111,15 @@ def _train(
     val_batches = DataLoader(val, batch_size)
     optimizer = torch.optim.AdamW(classifier.parameters(), job.learning_rate, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, job.epochs * len(batches))
-    accuracy = 0.0
-    for epoch in range(1, job.epochs + 1):
+    done, accuracy = 0, 0.0
+    if kept := unfinished.load():
+        classifier.load_state_dict(kept["weights"])
+        optimizer.load_state_dict(kept["optimizer"])
+        schedule.load_state_dict(kept["schedule"])
+        order.set_state(kept["order"])
+        set_random_state(kept["random"], device)
+        done, accuracy = kept["epoch"], kept["accuracy"]
+    for epoch in range(done + 1, job.epochs + 1):
         classifier.train()
         losses = []
         for images, labels in batches:
@@ -137,6 +148,18 @@ def _train(
                 job_id=job.job_id, attempt=job.attempt, epoch=epoch, epochs=job.epochs, loss=mean, ap=accuracy
             )
         )
+        if job.epochs > 1:
+            unfinished.save(
+                {
+                    "weights": classifier.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "order": order.get_state(),
+                    "random": random_state(device),
+                    "epoch": epoch,
+                    "accuracy": accuracy,
+                }
+            )
     return accuracy
 
 

@@ -7,6 +7,7 @@ or of a job that is not the same in everything but its attempt, is removed. This
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -74,7 +75,8 @@ class Unfinished:
                 if sha256 not in file.name:
                     file.unlink(missing_ok=True)
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise CheckpointError(f"keeping the state of {self._job_id} in {self._folder}: {error}") from error
 
     def remove(self) -> None:

@@ -80,6 +80,24 @@ def test_its_checkpoint_is_the_backbone_alone_retrained(
     assert not torch.equal(state["backbone.conv1.weight"], before["backbone.conv1.weight"])
 
 
+def test_a_training_that_was_cut_off_goes_on_after_its_last_epoch_and_ends_with_the_same_weights(
+    setup: WorkerSetup, template: Config, network: NetworkRef, images: Path
+) -> None:
+    def cut(event: Event) -> None:
+        if isinstance(event, EpochFinished) and event.epoch == 3:
+            raise KeyError
+
+    _, whole = run(setup, template, network, images, epochs=4)
+    settings = {"network": network, "data": images, "epochs": 4, "batch_size": 16, "learning_rate": 0.002, "seed": 0}
+    job = ClassificationJob(job_id="r-0001", attempt=1, **settings)
+    with pytest.raises(KeyError):
+        classification.run(job, template, setup.checkpoints, torch.device("cpu"), cut)
+    events, rest = run(setup, template, network, images, epochs=4)
+    assert [event.epoch for event in events if isinstance(event, EpochFinished)] == [3, 4]
+    assert (rest.checkpoint, rest.accuracy) == (whole.checkpoint, whole.accuracy)
+    assert not list(setup.checkpoints.glob("*.unfinished"))
+
+
 def test_same_job_gives_the_same_weights(
     setup: WorkerSetup, template: Config, network: NetworkRef, images: Path
 ) -> None:
