@@ -3,5 +3,5 @@
 import sys
 from pathlib import Path
 
-for folder in ("orchestrator", "lineage", "trainers"):
+for folder in ("orchestrator", "lineage", "trainers", "simulation"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
