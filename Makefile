@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check install clean
+.PHONY: demo test soak check install clean
 
 demo: install
 	$(BIN)/spnas-orch start examples/digits/sp_nas.yml --no-tui
 
 test: check
 	$(BIN)/pytest
+
+# More seeds of the simulation than the tests run: make soak SEEDS=20000
+SEEDS ?= 5000
+soak: install
+	SPNAS_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest tests/simulation
 
 check: install
 	$(BIN)/ruff check .

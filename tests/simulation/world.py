@@ -28,7 +28,6 @@ from lineage.events import (
     Recorded,
     RunResumed,
     RunStarted,
-    RunStopped,
     WorkerLost,
     WorkerStarted,
 )
@@ -76,7 +75,7 @@ class Plan:
 class World:
     """Runs one search on `path` to its end, through as many lives as it takes."""
 
-    path: Path
+    path: Path | None  # None: in memory, without any death
     started: RunStarted
     plan: Plan
     lives: int = 0
@@ -85,6 +84,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"world {self.plan.seed}")  # of deaths and delays, not of what trainings come to
+        self._memory: list[Recorded] = []
 
     def run(self) -> tuple[SearchState, list[Recorded]]:
         """The state and the log at the end."""
@@ -98,6 +98,9 @@ class World:
         raise AssertionError(f"not over after {MAX_LIVES} lives\n{self.story()}")
 
     def _live(self) -> SearchState:
+        if self.path is None:
+            first = [RunResumed()] if self._memory else [self.started]
+            return asyncio.run(Runtime(self._look()[0], _Memory(self._memory), _Executor(self), self._now).run(first))  # type: ignore[arg-type]
         new = not self.path.exists()
         with EventStore.create(self.path) if new else EventStore.open(self.path) as store:
             log = list(store.read())
@@ -111,8 +114,10 @@ class World:
                 return asyncio.run(runtime.run([RunResumed()] if log else [self.started]))
 
     def _look(self) -> tuple[SearchState, list[Recorded]]:
-        with EventStore.open(self.path) as store:
-            log = list(store.read())
+        log = self._memory
+        if self.path is not None:
+            with EventStore.open(self.path) as store:
+                log = list(store.read())
         state = SearchState()
         for recorded in log:
             state = evolve(state, recorded.event)
@@ -126,7 +131,11 @@ class World:
     def trial(self, state: SearchState, assigned: JobAssigned) -> Fault | None:
         """How a training ends; None: well. What the user has to mend happens once."""
         rng = random.Random(f"{self.plan.seed}/{assigned.job_id}")
-        if rng.random() < self.plan.doom and assigned.subject_id != "s-0001" and not assigned.subject_id.startswith("f-"):
+        if (
+            rng.random() < self.plan.doom
+            and assigned.subject_id != "s-0001"
+            and not assigned.subject_id.startswith("f-")
+        ):
             return rng.choice(DOOMED)
         faults = rng.choice(TRIALS) if rng.random() < self.plan.faults else ()
         failures = len(state.jobs[assigned.job_id].failures)
@@ -145,7 +154,9 @@ class World:
 
 
 def _brief(event: Event) -> str:
-    values: dict[str, Any] = event.model_dump(exclude={"kind", "config", "block_ids", "versions"}, exclude_defaults=True)
+    values: dict[str, Any] = event.model_dump(
+        exclude={"kind", "config", "block_ids", "versions"}, exclude_defaults=True
+    )
     return ", ".join(f"{key} {value}" for key, value in values.items())[:160]
 
 
@@ -170,6 +181,23 @@ class _Writer:
         return future
 
 
+class _Memory:
+    """A writer that keeps the log in a list."""
+
+    def __init__(self, log: list[Recorded]) -> None:
+        self._log = log
+
+    def append(self, events: Sequence[Event], ts: datetime) -> Future[list[Recorded]]:
+        future: Future[list[Recorded]] = Future()
+        start = len(self._log) + 1
+        recorded = [
+            Recorded(seq=seq, event_id=f"e-{seq}", ts=ts, event=event) for seq, event in enumerate(events, start)
+        ]
+        self._log += recorded
+        future.set_result(recorded)
+        return future
+
+
 class _Executor:
     """Trains by the world's plan, on its clock; reports come twice, late, and from attempts that are over."""
 
@@ -188,7 +216,9 @@ class _Executor:
         fault = world.trial(state, assigned)
         reports, duration_s = simulate(state, assigned)
         if fault is not None:
-            failed = JobFailed(job_id=assigned.job_id, attempt=assigned.attempt, fault=fault, message=f"{fault} happened")
+            failed = JobFailed(
+                job_id=assigned.job_id, attempt=assigned.attempt, fault=fault, message=f"{fault} happened"
+            )
             reports = [*reports[: rng.randrange(len(reports))], failed]
         if fault in ("crash", "hang", "lost_device"):
             lost = WorkerLost(device=assigned.device, message=f"{fault} happened")
@@ -226,7 +256,7 @@ def outcome(log: Sequence[Recorded]) -> dict[str, Any]:
         if recorded.event.kind in ("CandidateProposed", "ReignitionProposed", "PhaseFinished", "RunFinished")
     ]
     candidates = {
-        name: (one.outcome, one.ap, one.checkpoint, one.parent_id, one.ruled_out) for name, one in state.candidates.items()
+        name: (one.outcome, one.ap, one.checkpoint, one.parent_id, one.ruled_out)
+        for name, one in state.candidates.items()
     }
-    stops = [recorded.event.reason for recorded in log if isinstance(recorded.event, RunStopped)]
-    return {"candidates": candidates, "decisions": decisions, "status": state.status, "stopped": bool(stops)}
+    return {"candidates": candidates, "decisions": decisions, "status": state.status}
