@@ -19,7 +19,7 @@ from lineage.architecture import Genotype
 from lineage.events import Event, JobFailed, JobFinished, WeightsInherited, WorkerStarted, from_json
 from lineage.morphism import Blueprint, Expand, apply
 from trainers.errors import CheckpointError, DataError, NonFiniteError, PromiseError, TemplateError
-from trainers.protocol import ClassificationJob, DetectionJob, NetworkRef, WorkerSetup
+from trainers.protocol import SIGN_OF_LIFE, ClassificationJob, DetectionJob, NetworkRef, WorkerSetup
 from trainers.worker import fault
 
 WORKER = [sys.executable, "-m", "trainers.worker"]
@@ -58,7 +58,9 @@ class Worker:
         return events
 
     def event(self) -> Event:
-        return from_json(self.process.stdout.readline())
+        while (line := self.process.stdout.readline()).strip() == SIGN_OF_LIFE:
+            pass
+        return from_json(line)
 
     def refusal(self) -> str:
         assert self.process.wait(30) == 2
@@ -194,7 +196,7 @@ def test_killed_orchestrator_leaves_no_worker_behind(setup: WorkerSetup, seed_ne
         lines.flush()
         pid = int(answers.readline())
         assert b"WorkerStarted" in answers.readline()
-        assert b"EpochFinished" in answers.readline()  # in mid-training
+        assert b"EpochFinished" in next(line for line in answers if line.strip() != SIGN_OF_LIFE)  # in mid-training
         orchestrator.kill()
         orchestrator.wait()
         deadline = time.monotonic() + 5
@@ -216,6 +218,7 @@ def alive(pid: int) -> bool:
         (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory"),
         (MemoryError(), "out_of_memory"),
+        (RuntimeError("CUDA error: unspecified launch failure"), "lost_device"),
         (NonFiniteError("loss is nan"), "non_finite"),
         (DataError("no image"), "data"),
         (TemplateError("no model"), "data"),
