@@ -3,7 +3,7 @@
 Torch-free, so both sides can import it. A worker answers with events of `lineage.events` as they will be recorded:
 `WorkerStarted` once it can train, then for each job `WeightsInherited` (if it has a parent), `EpochFinished` per epoch,
 and exactly one of `JobFinished` and `JobFailed`; between them, as long as it trains, a `SIGN_OF_LIFE` now and then. A
-device that is lost ends its worker after the `JobFailed`. A closed input pipe means the orchestrator is gone: the worker ends.
+worker whose device is lost ends after the `JobFailed`. A closed input pipe means the orchestrator is gone: it ends at once.
 """
 
 from __future__ import annotations
