@@ -11,10 +11,11 @@ demo: install
 test: check
 	$(BIN)/pytest
 
-# More seeds of the simulation than the tests run: make soak SEEDS=20000
+# Many more seeds of the simulation (make soak SEEDS=20000), and the real search under twenty kills.
 SEEDS ?= 5000
 soak: install
 	SPNAS_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest tests/simulation
+	$(BIN)/pytest -m soak
 
 check: install
 	$(BIN)/ruff check .

@@ -131,6 +131,8 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
             state = evolve(state, recorded.event)
             for listener in watchers.replay:
                 listener(recorded)
+        for partial in folder.checkpoints.glob(".*.partial"):  # of a worker that was killed as it wrote
+            partial.unlink(missing_ok=True)
         if state.is_over:
             write_outputs(store, folder, state)
             return state

@@ -1,4 +1,4 @@
-"""What a failing start leaves behind."""
+"""What a failing start leaves behind, and what a resumption clears away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator import launch
 from orchestrator.config_file import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.executors.simulated import SimulatedExecutor
-from orchestrator.launch import Plan, Watchers, start_run
+from orchestrator.launch import Plan, Watchers, resume_run, start_run
 from orchestrator.run_folder import RunFolder
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"
@@ -43,3 +43,13 @@ def test_a_run_that_never_began_leaves_nothing_and_one_that_did_loses_nothing(
     assert any(isinstance(event, WorkerStarted) for event in heard) == kept
     assert folder.database.exists() == kept
     assert (tmp_path / "not").exists() == kept
+
+
+def test_a_resumption_sweeps_what_a_killed_worker_was_writing(tmp_path: Path):
+    folder = RunFolder(tmp_path / "run")
+    start_run(folder, Plan(load_config(EXAMPLE), EXAMPLE.read_text(), EXAMPLE.parent, simulate=True), Watchers())
+    kept = folder.checkpoints / f"{'a' * 64}.safetensors"
+    for file in (kept, folder.checkpoints / ".j-s-0001.partial", folder.checkpoints / ".0f.partial"):
+        file.touch()
+    resume_run(folder, Watchers())
+    assert list(folder.checkpoints.iterdir()) == [kept]
