@@ -38,7 +38,7 @@ def open_snapshot(path: Path) -> Iterator[EventStore]:
     refuse_if_writing(path)
     with TemporaryDirectory(prefix="spnas-snapshot-") as folder:
         copy = Path(folder) / path.name
-        _copy(path, copy)
+        copy_store(path, copy)
         try:
             store = _opened(copy)
         except StoreError as error:
@@ -55,7 +55,8 @@ def _opened(copy: Path) -> EventStore:
         return EventStore.open_read_only(copy)
 
 
-def _copy(path: Path, copy: Path) -> None:
+def copy_store(path: Path, copy: Path) -> None:
+    """Copy a store that may be live, with its write-ahead log. Raises StoreNotFound, StoreError."""
     log, log_copy = path.with_name(path.name + ".wal"), copy.with_name(copy.name + ".wal")
     for _ in range(_ATTEMPTS):
         try:

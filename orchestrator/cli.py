@@ -175,6 +175,22 @@ def why(
 
 
 @app.command()
+def fsck(run: Run, as_json: AsJson = False) -> None:
+    """Check a run's log, tables, edges and checkpoints against each other."""
+    from orchestrator import fsck as checks
+
+    raise typer.Exit(checks.fsck(run, as_json))
+
+
+@app.command()
+def rebuild(run: Run) -> None:
+    """Make a run's tables anew from its log."""
+    from orchestrator import fsck as checks
+
+    checks.rebuild(run)
+
+
+@app.command()
 def watch(run: Run) -> None:
     """Open the terminal UI on a run."""
     from orchestrator.run_folder import find_run

@@ -1,0 +1,120 @@
+"""`fsck` and `rebuild`: whether log, tables, edges and checkpoints of a run agree, and its tables made anew from the log."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import typer
+
+from lineage.errors import StoreError
+from lineage.snapshot import copy_store
+from lineage.store import EventStore
+from orchestrator.errors import RunError
+from orchestrator.inspection import print_json
+from orchestrator.run_folder import RunFolder, find_run
+
+CHECKPOINTS = """
+SELECT DISTINCT checkpoint, candidate_id AS owner FROM candidates WHERE checkpoint IS NOT NULL
+UNION ALL SELECT DISTINCT checkpoint, reignition_id FROM reignitions WHERE checkpoint IS NOT NULL
+ORDER BY owner
+"""
+EDGES = """
+SELECT child_id, parent_id FROM inheritance
+WHERE child_id NOT IN (SELECT candidate_id FROM candidates) OR parent_id NOT IN (SELECT candidate_id FROM candidates)
+ORDER BY ALL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was looked at, and what is wrong."""
+
+    events: int
+    candidates: int
+    checkpoints: int
+    faults: list[str]
+
+
+def fsck(run: str, as_json: bool) -> int:
+    """Print what is wrong with a run; 1 where anything is."""
+    folder = find_run(run)
+    found = examine(folder)
+    if as_json:
+        print_json({"run": folder.name, **{name: getattr(found, name) for name in Findings.__slots__}})
+    else:
+        for fault in found.faults:
+            typer.echo(fault)
+        looked = f"{found.events} events, {found.candidates} candidates, {found.checkpoints} checkpoints"
+        typer.echo(
+            f"{len(found.faults) or 'no'} fault{'s' * (len(found.faults) != 1)} in {looked} of run {folder.name}"
+        )
+    return 1 if found.faults else 0
+
+
+def rebuild(run: str) -> None:
+    """Make a run's tables anew; it must not be live."""
+    folder = find_run(run)
+    with folder.held(), EventStore.open(folder.database) as store:
+        store.rebuild()
+        ((events,),) = store.query("SELECT count(*) FROM events").rows
+    typer.echo(f"the tables of run {folder.name} are made anew from {events} events")
+
+
+def examine(folder: RunFolder) -> Findings:
+    """Look at a copy of the database, which may be live, and at the checkpoints.
+
+    Raises:
+        RunError: the database can't be read at all.
+    """
+    faults: list[str] = []
+    try:
+        with TemporaryDirectory(prefix="spnas-fsck-") as place:
+            copy = Path(place) / folder.database.name
+            copy_store(folder.database, copy)
+            with EventStore.open(copy) as store:
+                numbers = [recorded.seq for recorded in store.read()]
+                faults += _log(numbers)
+                faults += [
+                    f"the edge of {child} from {parent} has no such end" for child, parent in store.query(EDGES).rows
+                ]
+                checkpoints = store.query(CHECKPOINTS).rows
+                ((candidates,),) = store.query("SELECT count(*) FROM candidates").rows
+                ((simulated,),) = store.query("SELECT simulated FROM run").rows
+                faults += _tables(store)  # last: it makes them anew
+    except StoreError as error:
+        raise RunError(f"run {folder.name} can't be read: {error}") from error
+    if not simulated:
+        faults += _checkpoints(folder, checkpoints)
+    return Findings(len(numbers), candidates, len(checkpoints), faults)
+
+
+def _log(numbers: list[int]) -> Iterator[str]:
+    for expected, found in enumerate(numbers, 1):
+        if found != expected:
+            yield f"the log has event {found} where event {expected} belongs"
+            return
+
+
+def _tables(store: EventStore) -> Iterator[str]:
+    """Names of the tables that are not what the log says; the copy's are made anew for that."""
+    names = [name for (name,) in store.query("SELECT table_name FROM duckdb_tables() ORDER BY ALL").rows]
+    before = {name: sorted(map(repr, store.query(f'FROM "{name}"').rows)) for name in names}
+    store.rebuild()
+    for name in names:
+        if sorted(map(repr, store.query(f'FROM "{name}"').rows)) != before[name]:
+            yield f"table {name} is not what the log says; make it anew: spnas-orch rebuild RUN"
+
+
+def _checkpoints(folder: RunFolder, checkpoints: list[tuple[str, str]]) -> Iterator[str]:
+    for sha256, owner in checkpoints:
+        file = folder.checkpoints / f"{sha256}.safetensors"
+        try:
+            with file.open("rb") as content:
+                if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
+                    yield f"the checkpoint of {owner} is damaged: {file}; restore it from a copy"
+        except OSError as error:
+            yield f"the checkpoint of {owner} can't be read: {file}: {error.strerror}; restore it from a copy"

@@ -1,0 +1,72 @@
+"""What is wrong with a run is found and said, and tables can be made anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+from elsewhere import write_run
+
+from lineage.events import Event, JobFinished
+from orchestrator.fsck import examine, fsck, rebuild
+from orchestrator.run_folder import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path: Path, old_log: list[Event]) -> RunFolder:
+    """A finished run whose checkpoints are what their names say."""
+    log = [
+        event.model_copy(update={"checkpoint": hashlib.sha256(event.job_id.encode()).hexdigest()})
+        if isinstance(event, JobFinished)
+        else event
+        for event in old_log
+    ]
+    return write_run(tmp_path / "run", log)
+
+
+def spoilt(run: RunFolder, statement: str) -> None:
+    with duckdb.connect(str(run.database)) as connection:
+        connection.execute(statement)
+
+
+def test_a_run_in_order_has_no_faults(run: RunFolder, old_log: list[Event], capsys: pytest.CaptureFixture[str]):
+    found = examine(run)
+    assert (found.events, found.faults) == (len(old_log), [])
+    assert found.candidates == found.checkpoints == 10
+    assert fsck(str(run.path), as_json=False) == 0
+    assert capsys.readouterr().out == f"no faults in {len(old_log)} events, 10 candidates, 10 checkpoints of run run\n"
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        ("UPDATE candidates SET ap = 0.9 WHERE candidate_id = 's-0002'", "table candidates is not what the log says"),
+        ("DELETE FROM inheritance WHERE child_id = 's-0003'", "table inheritance is not what the log says"),
+        ("UPDATE inheritance SET parent_id = 's-9' WHERE child_id = 's-0003'", "the edge of s-0003 from s-9 has no"),
+        ("DELETE FROM events WHERE seq = 7", "the log has event 8 where event 7 belongs"),
+    ],
+)
+def test_tables_edges_and_log_are_compared(run: RunFolder, statement: str, fault: str):
+    spoilt(run, statement)
+    assert any(found.startswith(fault) for found in examine(run).faults)
+
+
+def test_tables_made_anew_are_in_order(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    spoilt(run, "UPDATE candidates SET ap = 0.9")
+    assert fsck(str(run.path), as_json=True) == 1
+    assert len(json.loads(capsys.readouterr().out)["faults"]) == 1
+    rebuild(str(run.path))
+    assert examine(run).faults == []
+
+
+def test_checkpoints_are_read(run: RunFolder):
+    first, second, *_ = sorted(run.checkpoints.iterdir())
+    first.write_text("something else")
+    second.unlink()
+    damaged, gone = sorted(examine(run).faults, key=lambda fault: "damaged" not in fault)
+    assert str(first) in damaged
+    assert str(second) in gone
+    assert "No such file" in gone
