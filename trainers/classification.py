@@ -141,7 +141,7 @@ def _train(
             losses.append(loss)
             breathe()
         mean = sum(losses) / len(losses)
-        accuracy = _accuracy(classifier, val_batches, device)
+        accuracy = _accuracy(classifier, val_batches, device, breathe)
         log.info(f"epoch {epoch}/{job.epochs}: mean loss {mean:.4f}, accuracy {accuracy:.3f}")
         emit(
             EpochFinished(
@@ -164,12 +164,13 @@ def _train(
 
 
 @torch.no_grad()
-def _accuracy(classifier: Classifier, batches: DataLoader[Any], device: torch.device) -> float:
+def _accuracy(classifier: Classifier, batches: DataLoader[Any], device: torch.device, breathe: Breathe) -> float:
     classifier.eval()
     right = total = 0
     for images, labels in batches:
         right += int((classifier(images.to(device)).argmax(1).cpu() == labels).sum())
         total += len(labels)
+        breathe()
     return right / total
 
 

@@ -149,8 +149,9 @@ class LocalExecutor:
             self._any_started = True
         if isinstance(event, JobFinished | JobFailed) and slot.job is not None and _is_of(event, slot.job):
             if isinstance(event, JobFinished):
-                self._patience.learn(slot.job.type, slot.cost, slot.heard - slot.since)
                 slot.deaths = 0
+                if event.attempt == 1:  # a later one may have gone on in the middle, and says nothing of the whole
+                    self._patience.learn(slot.job.type, slot.cost, slot.heard - slot.since)
             slot.job = None
         self._queue.put_nowait(event)
 

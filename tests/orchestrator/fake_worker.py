@@ -1,4 +1,4 @@
-"""A worker process without torch: finish, die, babble, hang, spin, setup_error or die_at_once, as its argument says."""
+"""A worker process without torch, which behaves as its argument says: see `main`."""
 
 import os
 import sys
@@ -31,6 +31,10 @@ def main() -> None:
         while mode == "spin" and job.job_id == "j-s-0002" and job.attempt == 1:
             say(SIGN_OF_LIFE.decode())
             time.sleep(0.05)
+        if mode == "linger":  # only attempts after the first are short
+            if job.attempt == 1 and job.job_id == "j-s-0001":
+                os._exit(9)
+            time.sleep(0.6 if job.attempt == 1 else 0)
         if mode == "babble" and job.attempt == 1:
             say("what is this")
             continue

@@ -145,6 +145,12 @@ def test_a_worker_that_hangs_is_killed_and_its_training_tried_again(
     assert state.candidates["s-0002"].outcome == "done"
 
 
+def test_what_a_resumed_training_took_is_no_measure_of_whole_ones(store: EventStore, tmp_path: Path):
+    state, heard = run(store, workers(tmp_path, "linger", patience=Patience(silence_s=1.6, least_s=0.1, factor=2)))
+    assert state.status == "completed"
+    assert [one.event.fault for one in heard if isinstance(one.event, JobFailed)] == ["crash"]
+
+
 def test_a_template_the_workers_refuse_is_the_users_mistake(store: EventStore, tmp_path: Path):
     with pytest.raises(ConfigError, match="the template is odd"):
         run(store, workers(tmp_path, "setup_error"))

@@ -14,6 +14,10 @@ from trainers.protocol import NetworkRef, WorkerSetup
 
 mmcv_ops.install()  # so that test modules may import mmdet.models at their top
 
+from detecting import Outcome, opened, train  # noqa: E402 (mmdet needs the operators)
+
+from trainers.detection import DetectionTrainer  # noqa: E402
+
 SHIPPED = Path(__file__).parents[2] / "examples/digits/faster_rcnn_r50_fpn_1x.py"
 
 
@@ -52,3 +56,19 @@ def in_workdir(workdir: Path) -> Iterator[None]:
     os.chdir(workdir)
     yield
     os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def trainer(setup: WorkerSetup, workdir: Path) -> DetectionTrainer:
+    """The shipped template, open on the small set."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workdir)
+        return opened(setup, workdir)
+
+
+@pytest.fixture(scope="session")
+def seed(trainer: DetectionTrainer, seed_network: NetworkRef, workdir: Path) -> Outcome:
+    """The first network, trained for two epochs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workdir)
+        return train(trainer, seed_network, epochs=2)

@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from detecting import Outcome, opened, train
 from mmengine.logging import MessageHub
 
 from lineage.architecture import Genotype
-from lineage.events import EpochFinished, Event, JobFinished, WeightsInherited
+from lineage.events import EpochFinished, Event, WeightsInherited
 from lineage.morphism import AddStage, Blueprint, Branch, Expand, Morphism, Swap, apply
 from trainers import checkpoints, detection, runner
 from trainers.detection import DetectionTrainer
-from trainers.errors import DataError, NonFiniteError, PromiseError, TemplateError, TrainerError
+from trainers.errors import NonFiniteError, PromiseError, TrainerError
 from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
-from trainers.template import load_template
 from trainers.worker import fault
 
 pytestmark = pytest.mark.usefixtures("in_workdir")
 torch.set_num_threads(1)
-
-
-@dataclass
-class Outcome:
-    events: list[Event]
-    finished: JobFinished
-
-
-def opened(setup: WorkerSetup, workdir: Path, changes: str = "") -> DetectionTrainer:
-    """A trainer of the template with `changes` appended."""
-    template = workdir / "changed.py"
-    template.write_text(setup.template.read_text() + changes)
-    return DetectionTrainer(setup, load_template(template), torch.device("cpu"))
-
-
-def train(
-    trainer: DetectionTrainer,
-    network: NetworkRef,
-    parent: NetworkRef | None = None,
-    *,
-    seed: int = 0,
-    epochs: int = 1,
-    events: list[Event] | None = None,
-    emit: Callable[[Event], None] | None = None,
-    **changes: object,
-) -> Outcome:
-    events = [] if events is None else events
-    settings = {"job_id": "j-0001", "attempt": 1} | changes
-    job = DetectionJob(network=network, parent=parent, epochs=epochs, seed=seed, **settings)
-    return Outcome(events, trainer.run(job, emit or events.append))
 
 
 def child_of(parent: NetworkRef, *morphisms: Morphism) -> NetworkRef:
@@ -67,20 +33,6 @@ def child_of(parent: NetworkRef, *morphisms: Morphism) -> NetworkRef:
         block_ids=blueprint.block_ids,
         base_width=parent.base_width,
     )
-
-
-@pytest.fixture(scope="module")
-def trainer(setup: WorkerSetup, workdir: Path) -> DetectionTrainer:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(workdir)
-        return opened(setup, workdir)
-
-
-@pytest.fixture(scope="module")
-def seed(trainer: DetectionTrainer, seed_network: NetworkRef, workdir: Path) -> Outcome:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(workdir)
-        return train(trainer, seed_network, epochs=2)
 
 
 @pytest.fixture(scope="module")
@@ -343,74 +295,3 @@ def test_detector_that_finds_nothing_has_ap_zero(setup: WorkerSetup, workdir: Pa
 
 def test_a_worker_keeps_no_record_of_finished_jobs(trainer: DetectionTrainer, seed: Outcome) -> None:
     assert not [name for name in MessageHub._instance_dict if name.startswith("j-0001")]
-
-
-def test_more_classes_in_the_template_than_in_the_data_are_refused(setup: WorkerSetup, workdir: Path) -> None:
-    with pytest.raises(TemplateError, match="num_classes is 11, but the training set has 10"):
-        opened(setup, workdir, "model['roi_head']['bbox_head'].update(num_classes=11)\n")
-
-
-def test_detector_that_mmdet_does_not_know_is_refused(setup: WorkerSetup, workdir: Path) -> None:
-    with pytest.raises(TemplateError, match=r"what its model says: .*FasterRCNM"):
-        opened(setup, workdir, "model.update(type='FasterRCNM')\n")
-
-
-def test_optimizer_that_torch_does_not_know_is_refused(setup: WorkerSetup, workdir: Path) -> None:
-    with pytest.raises(TemplateError, match="what its optim_wrapper says"):
-        opened(setup, workdir, "optim_wrapper['optimizer'].update(type='AdamX')\n")
-
-
-def test_missing_annotations_are_the_users_to_mend(setup: WorkerSetup, workdir: Path) -> None:
-    with pytest.raises(DataError, match=r"train_dataloader\.dataset.*missing\.json"):
-        opened(setup, workdir, "train_dataloader['dataset'].update(ann_file='missing.json')\n")
-
-
-def test_missing_images_are_the_users_to_mend(setup: WorkerSetup, workdir: Path) -> None:
-    with pytest.raises(DataError, match=r"val_dataloader\.dataset.*elsewhere/00001\.png"):
-        opened(setup, workdir, "val_dataloader['dataset'].update(data_prefix=dict(img='elsewhere/'))\n")
-
-
-def test_image_broken_half_way_is_the_users_to_mend(
-    setup: WorkerSetup, workdir: Path, seed_network: NetworkRef
-) -> None:
-    broken = workdir / "data/broken"
-    shutil.copytree(workdir / "data/digits/detection", broken)
-    (broken / "train/00007.png").write_bytes(b"no image")
-    trainer = opened(setup, workdir, "train_dataloader['dataset'].update(data_root='data/broken/')\n")
-    with pytest.raises(AssertionError) as caught:
-        train(trainer, seed_network)
-    assert fault(caught.value) == "data"
-
-
-def test_categories_that_match_no_class_are_the_users_to_mend(setup: WorkerSetup, workdir: Path) -> None:
-    document = json.loads((workdir / "data/digits/detection/train.json").read_text())
-    for category in document["categories"]:
-        category["name"] = f"digit {category['name']}"
-    (workdir / "data/digits/detection/renamed.json").write_text(json.dumps(document))
-    with pytest.raises(DataError, match=r"no image with a box of its classes.*renamed\.json"):
-        opened(setup, workdir, "train_dataloader['dataset'].update(ann_file='renamed.json')\n")
-
-
-class Cut(Exception):
-    """In place of a process that is killed."""
-
-
-def test_a_training_that_was_cut_off_goes_on_after_its_last_epoch_and_ends_with_the_same_weights(
-    trainer: DetectionTrainer, seed: Outcome, seed_network: NetworkRef, setup: WorkerSetup
-) -> None:
-    def cut(event: Event) -> None:
-        events.append(event)
-        if isinstance(event, EpochFinished) and event.epoch == epoch:
-            raise Cut
-
-    whole = train(trainer, seed_network, epochs=4, job_id="j-whole")
-    for epoch in (1, 3):
-        events: list[Event] = []
-        with pytest.raises(Cut):
-            train(trainer, seed_network, epochs=4, emit=cut, job_id="j-cut")
-        torch.manual_seed(99)
-        rest = train(trainer, seed_network, epochs=4, job_id="j-cut", attempt=2)
-        assert [event.epoch for event in rest.events] == list(range(max(1, epoch), 5))
-        assert rest.finished.checkpoint == whole.finished.checkpoint
-        assert (rest.finished.ap, rest.finished.ap50) == (whole.finished.ap, whole.finished.ap50)
-    assert not list(setup.checkpoints.glob("*.unfinished"))

@@ -1,0 +1,44 @@
+"""Given: detectors to train, and what a training comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lineage.events import Event, JobFinished
+from trainers.detection import DetectionTrainer
+from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
+from trainers.template import load_template
+
+
+@dataclass
+class Outcome:
+    events: list[Event]
+    finished: JobFinished
+
+
+def opened(setup: WorkerSetup, workdir: Path, changes: str = "") -> DetectionTrainer:
+    """A trainer of the template with `changes` appended."""
+    template = workdir / "changed.py"
+    template.write_text(setup.template.read_text() + changes)
+    return DetectionTrainer(setup, load_template(template), torch.device("cpu"))
+
+
+def train(
+    trainer: DetectionTrainer,
+    network: NetworkRef,
+    parent: NetworkRef | None = None,
+    *,
+    seed: int = 0,
+    epochs: int = 1,
+    events: list[Event] | None = None,
+    emit: Callable[[Event], None] | None = None,
+    **changes: object,
+) -> Outcome:
+    events = [] if events is None else events
+    settings = {"job_id": "j-0001", "attempt": 1} | changes
+    job = DetectionJob(network=network, parent=parent, epochs=epochs, seed=seed, **settings)
+    return Outcome(events, trainer.run(job, emit or events.append))
