@@ -31,7 +31,7 @@ from lineage.events import (
 )
 from orchestrator.search import audit, fullytrain, parallel, serial
 from orchestrator.search.evolve import evolve
-from orchestrator.search.faults import MAX_ABANDONED, batch_parts, elsewhere, is_final, pause_s, stops_the_run
+from orchestrator.search.faults import MAX_ABANDONED, batch_parts, devices_for, is_final, pause_s, stops_the_run
 from orchestrator.search.limits import ruling_out
 from orchestrator.search.state import Job, SearchState
 from orchestrator.sections import Limits
@@ -149,7 +149,7 @@ def _assign(state: SearchState) -> tuple[Event, ...]:
         for repeat, job in _jobs_of(state, subject_id):
             if job is not None and job.status in ("running", "finished"):
                 continue
-            device = next((one for one in idle if job is None or _may_take(state, job, one)), None)
+            device = next((one for one in idle if job is None or one in devices_for(job, state.devices)), None)
             if device is None:
                 continue
             idle.remove(device)
@@ -166,12 +166,6 @@ def _assign(state: SearchState) -> tuple[Event, ...]:
                 )
             )
     return tuple(assigned)
-
-
-def _may_take(state: SearchState, job: Job, device: str) -> bool:
-    """Whether a device is one of those that had memory enough; where none is left, any will do."""
-    fitting = elsewhere(job, state.devices) if batch_parts(job) > 1 and len(job.failures) > 1 else None
-    return not fitting or device in fitting
 
 
 def _kind(state: SearchState, subject_id: str) -> JobKind:

@@ -42,7 +42,7 @@ def is_final(job: Job, devices: Collection[str]) -> bool:
     if job.status != "failed" or job.fault is None or stops_the_run(job):
         return False
     same = [failure for failure in job.failures if failure.fault == job.fault]
-    if job.fault == "out_of_memory" and len(same) == ATTEMPTS["out_of_memory"] - 1 and not elsewhere(job, devices):
+    if job.fault == "out_of_memory" and len(same) > 1 and not devices_for(job, devices):
         return True
     blamed = [failure for failure in job.failures if failure.fault not in MENDED_BY_USER]
     return len(same) >= ATTEMPTS.get(job.fault, 1) or len(blamed) >= MAX_FAILURES
@@ -55,10 +55,10 @@ def stops_the_run(job: Job) -> bool:
     return job.fault == "checkpoint" or (job.fault == "data" and job.kind != "reignite")
 
 
-def elsewhere(job: Job, devices: Collection[str]) -> list[str]:
-    """Devices that had memory enough for the job as far as is known."""
-    too_small = {failure.device for failure in job.failures if failure.fault == "out_of_memory"}
-    return [device for device in devices if device not in too_small]
+def devices_for(job: Job, devices: Collection[str]) -> list[str]:
+    """Devices that may take the next attempt: all of them, until half the batch was too much for one."""
+    too_small = [failure.device for failure in job.failures if failure.fault == "out_of_memory"]
+    return [device for device in devices if len(too_small) < 2 or device not in too_small]
 
 
 def batch_parts(job: Job | None) -> int:

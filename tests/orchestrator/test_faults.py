@@ -69,6 +69,15 @@ def test_out_of_memory_is_met_with_half_the_batch_then_with_another_device():
     assert third.device not in (first.device, second.device)
 
 
+def test_a_crash_after_one_lack_of_memory_may_go_to_any_device():
+    search = Search(("d:0", "d:1"))
+    device = search.running("s-0002").device
+    for fault in ("out_of_memory", "crash"):
+        search.fail("s-0002", fault)
+    again = search.running("s-0002")
+    assert (again.attempt, again.device, again.batch_parts) == (3, device, 2)
+
+
 def test_out_of_memory_on_the_only_device_is_tried_twice():
     assert [event.batch_parts for event in attempts(Search(("d:0",)), "out_of_memory")] == [1, 2]
 
