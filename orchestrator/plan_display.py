@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lineage.cost import Cost
 from lineage.events import CandidateProposed
-from lineage.narration import amount, duration, plural, quantity, reasons
+from lineage.wording import amount, duration, plural, quantity, reasons
 from orchestrator.config_file import load_config
 from orchestrator.devices import find_devices
 from orchestrator.display import stdout_console, table

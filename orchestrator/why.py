@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from lineage.explanation import Facts, explain
-from lineage.narration import JOB_NAMES, duration, first_line, plural, quantity, reasons, some_of, stalled_since
+from lineage.narration import JOB_NAMES, stalled_since
 from lineage.snapshot import open_snapshot
+from lineage.wording import duration, first_line, plural, quantity, reasons, some_of
 from orchestrator.display import stdout_console
 from orchestrator.inspection import outcome, print_json
 from orchestrator.run_folder import find_run

@@ -28,7 +28,8 @@ from lineage.events import (
     WorkerLost,
     WorkerStarted,
 )
-from lineage.narration import Narrator, duration, quantity
+from lineage.narration import Narrator
+from lineage.wording import duration, quantity
 
 STARTED = RunStarted(run_id="digits", seed=7, simulated=False, slots=2, window=3, config={"pipeline": ["s", "p"]})
 SEED = CandidateProposed(

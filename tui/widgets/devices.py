@@ -9,8 +9,8 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 
 from lineage.events import JobKind
-from lineage.narration import duration
 from lineage.story import Job
+from lineage.wording import duration
 from tui.view_models import SearchView
 from tui.widgets.panel import Panel, bar
 

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.widgets import RichLog
 
-from lineage.narration import duration
+from lineage.wording import duration
 from tui.view_models import LINES, Line, SearchView
 
 TIME_WIDTH = 7

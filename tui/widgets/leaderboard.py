@@ -15,8 +15,8 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lineage.narration import quantity
 from lineage.story import Leader
+from lineage.wording import quantity
 from tui.view_models import SearchView
 
 HEADINGS = ("#", "Id", "AP", "Params", "FLOPs", "Code", "Parent", "Morphisms", "Phase")

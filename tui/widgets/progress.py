@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from lineage.narration import plural
+from lineage.wording import plural
 from tui.view_models import PhaseView, Progress, ReignitionView, SearchView
 from tui.widgets.panel import Panel, bar
 

@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lineage.narration import duration
+from lineage.wording import duration
 from tui.view_models import SearchView, Status
 
 SIGNS: dict[Status, str] = {"waiting": "○", "running": "▶", "interrupted": "■", "finished": "✓", "failed": "✗"}
