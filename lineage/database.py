@@ -11,7 +11,9 @@ from pathlib import Path
 
 import duckdb
 
-from lineage.errors import StoreError, StoreLocked
+from lineage.errors import StoreError, StoreFull, StoreLocked
+
+_NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,  # no query reads files or the network, whoever wrote it
@@ -44,7 +46,8 @@ def translated(action: str, kind: type[StoreError] = StoreError) -> Iterator[Non
     try:
         yield
     except duckdb.Error as error:
-        raise kind(f"{action}: {error}") from None
+        full = kind is StoreError and any(words in str(error) for words in _NO_ROOM)
+        raise (StoreFull if full else kind)(f"{action}: {error}") from None
 
 
 @contextmanager

@@ -7,6 +7,7 @@
         ├── StoreNotFound     there is no store at that path
         ├── StoreExists       a store would overwrite a file
         ├── StoreLocked       another process or object has the store open for writing
+        ├── StoreFull         there is no room on the disk
         ├── StoreTooNew       the store was made by a later version of this program
         ├── StoreTooOld       the store was made by an earlier version and can't be changed as it is opened
         └── QueryError        a query is not a single SELECT, or the database refused it
@@ -33,6 +34,10 @@ class StoreExists(StoreError):
 
 class StoreLocked(StoreError):
     """The store is open for writing elsewhere."""
+
+
+class StoreFull(StoreError):
+    """There is no room on the disk; the same append may succeed once there is."""
 
 
 class StoreTooNew(StoreError):

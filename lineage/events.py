@@ -4,7 +4,8 @@ An event is appended once and never changed. Names are nouns and past verbs. Thr
 
 * the search (`orchestrator.search.decide`) records what it intends before it is done: phases, proposals, assignments;
 * a worker reports what came of a job (`lineage.reports`);
-* the runtime records the life of the run itself: started, resumed, stopped, workers lost.
+* the runtime records the life of the run itself: started, resumed, stopped, workers lost; `lineage.upkeep` is what keeps it
+  going.
 
 No event holds a clock of its own: `Recorded` adds sequence number and time when it is stored.
 """
@@ -25,6 +26,11 @@ from lineage.reports import JobFinished as JobFinished
 from lineage.reports import WeightsInherited as WeightsInherited
 from lineage.reports import WorkerLost as WorkerLost
 from lineage.reports import WorkerStarted as WorkerStarted
+from lineage.upkeep import CheckpointDeleted as CheckpointDeleted
+from lineage.upkeep import RecordingDelayed as RecordingDelayed
+from lineage.upkeep import StopRequested as StopRequested
+from lineage.upkeep import WorkerBlocked as WorkerBlocked
+from lineage.upkeep import WorkerUnblocked as WorkerUnblocked
 
 JobKind = Literal["fast_train", "reignite", "full_train"]
 Phase = Literal["serial", "parallel", "fullytrain", "audit"]
@@ -240,7 +246,12 @@ Event = Annotated[
     | WeightsInherited
     | EpochFinished
     | JobFinished
-    | JobFailed,
+    | JobFailed
+    | StopRequested
+    | WorkerBlocked
+    | WorkerUnblocked
+    | RecordingDelayed
+    | CheckpointDeleted,
     Field(discriminator="kind"),
 ]
 

@@ -25,6 +25,7 @@ from lineage.events import (
     PhaseFinished,
     PhaseStarted,
     Recorded,
+    RecordingDelayed,
     ReignitionAbandoned,
     ReignitionProposed,
     ReignitionRequested,
@@ -32,9 +33,12 @@ from lineage.events import (
     RunResumed,
     RunStarted,
     RunStopped,
+    StopRequested,
     WeightsInherited,
+    WorkerBlocked,
     WorkerLost,
     WorkerStarted,
+    WorkerUnblocked,
 )
 from lineage.measurements import mean
 from lineage.story import Job, Story, advance
@@ -80,6 +84,8 @@ def narrate(story: Story, recorded: Recorded) -> str | None:
             told = f"{event.candidate_id} ruled out: {event.limit} {found}, more than {allowed}"
             was_best = story.best is not None and story.best.candidate_id == event.candidate_id
             return told + ("; it is the best no more" if was_best else "")
+        case StopRequested() | WorkerBlocked() | WorkerUnblocked() | RecordingDelayed():
+            return _upkeep_line(story, event)
         case ReignitionRequested():
             return f"reignition requested by {event.by}"
         case ReignitionProposed():
@@ -115,6 +121,19 @@ def _run_line(story: Story, event: RunStarted | RunResumed | RunStopped | RunFin
     return f"{run} {outcome}: {event.reason}{_best(story, event.best_candidate_id)}"
 
 
+def _upkeep_line(story: Story, event: StopRequested | WorkerBlocked | WorkerUnblocked | RecordingDelayed) -> str:
+    match event:
+        case StopRequested():
+            count = len(story.jobs)
+            wait = f": {plural(count, 'training')} finish{'es' * (count == 1)} the epoch first" if count else ""
+            return f"stop requested by {event.by}{wait}; asked once more, it stops at once"
+        case WorkerBlocked():
+            return f"{event.device} waits for room on the disk: {first_line(event.reason)}"
+        case WorkerUnblocked():
+            return f"{event.device} found room on the disk and goes on"
+    return f"nothing could be recorded for {duration(event.seconds)}: {first_line(event.reason)}"
+
+
 def _reignition_line(event: ReignitionProposed) -> str:
     lights = f"{event.reignition_id} reignites {event.candidate_id}"
     match event.trigger:
@@ -145,7 +164,7 @@ def _assigned_line(story: Story, event: JobAssigned) -> str | None:
         line += f", attempt {event.attempt}"
     if reignition is not None:
         return f"{line}: the backbone of {reignition.candidate_id}"
-    return line if candidate is None else f"{line}: {_network(story, candidate)}"
+    return f"{line}: its weights are gone" if candidate is None else f"{line}: {_network(story, candidate)}"
 
 
 def _job_line(story: Story, job: Job, event: EpochFinished | JobFinished | JobFailed, now: datetime) -> str | None:
@@ -159,6 +178,8 @@ def _job_line(story: Story, job: Job, event: EpochFinished | JobFinished | JobFa
         score = "" if event.ap is None else f", {measure} {event.ap:.3f}"
         return f"{subject} epoch {event.epoch}/{event.epochs}: loss {event.loss:.3f}{score}"
     took = duration((now - job.started).total_seconds())
+    if job.is_restoring:
+        return f"{subject} has its weights again, {took}"
     if job.kind == "reignite":
         return f"{subject} {_score('accuracy', event.accuracy)}, {took}"
     candidate, score = story.candidates.get(job.subject_id), _score("AP", event.ap)

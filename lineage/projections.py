@@ -14,29 +14,8 @@ from typing import Any
 from lineage import events as ev
 from lineage.measurements import combined, finite
 from lineage.morphism import preserves_function
-
-KEYS: dict[str, tuple[str, ...]] = {
-    "run": ("run_id",),
-    "phases": ("step",),
-    "candidates": ("candidate_id",),
-    "measurements": ("candidate_id", "repeat"),
-    "inheritance": ("child_id",),
-    "parent_draws": ("child_id", "parent_id"),
-    "refusals": ("step", "reason"),
-    "jobs": ("job_id",),
-    "reignitions": ("reignition_id",),
-    "epochs": ("job_id", "epoch"),
-}
-"""Tables and their primary keys."""
-
-Address = tuple[Any, ...]  # table, then the values of its primary key
-Values = dict[str, Any]  # columns; one that is missing is NULL; times are naive UTC
-Rows = Mapping[Address, Values]
-
-
-def address(table: str, values: Mapping[str, Any]) -> Address:
-    """Where a row stands."""
-    return (table, *(values[column] for column in KEYS[table]))
+from lineage.rows import Address, Rows, Values, changed, new
+from lineage.storage_rows import blocked, deleted, restored
 
 
 def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
@@ -53,14 +32,14 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
             return _candidate_proposed(rows, event, now)
         case ev.CandidateRuledOut():
             broken = f"{event.limit} {event.measured:.10g} > {event.allowed:.10g}"
-            return _changed(rows, ("candidates", event.candidate_id), ruled_out=broken)
+            return changed(rows, ("candidates", event.candidate_id), ruled_out=broken)
         case ev.CandidateAbandoned():
-            return _changed(rows, ("candidates", event.candidate_id), **_abandoned(event, now))
+            return changed(rows, ("candidates", event.candidate_id), **_abandoned(event, now))
         case ev.ReignitionProposed():
             named = event.model_dump(exclude={"kind", "gains"})
-            return _new("reignitions", **named, gains=list(event.gains), status="proposed", proposed_at=now)
+            return new("reignitions", **named, gains=list(event.gains), status="proposed", proposed_at=now)
         case ev.ReignitionAbandoned():
-            return _changed(rows, ("reignitions", event.reignition_id), **_abandoned(event, now))
+            return changed(rows, ("reignitions", event.reignition_id), **_abandoned(event, now))
         case ev.JobAssigned():
             return _job_assigned(rows, event, now)
         case ev.WeightsInherited() | ev.EpochFinished() | ev.JobFinished() | ev.JobFailed():
@@ -68,7 +47,13 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
             if job is None or job["attempt"] != event.attempt or job["status"] in ("finished", "failed"):
                 return {}
             return _reported(rows, job, event, now)
-        case ev.ReignitionRequested() | ev.WorkerStarted() | ev.WorkerLost():
+        case ev.StopRequested():
+            return {at: {**values, "status": "stopping"} for at, values in rows.items() if at[0] == "run"}
+        case ev.WorkerBlocked() | ev.WorkerUnblocked():
+            return blocked(rows, event)
+        case ev.CheckpointDeleted():
+            return deleted(rows, event, now)
+        case ev.ReignitionRequested() | ev.WorkerStarted() | ev.WorkerLost() | ev.RecordingDelayed():
             return {}
 
 
@@ -78,7 +63,7 @@ def _run(
     match event:
         case ev.RunStarted():
             named = event.model_dump(include={"run_id", "seed", "simulated", "slots"})
-            return _new("run", **named, objectives=_objectives(event.config), status="running", started_at=now)
+            return new("run", **named, objectives=_objectives(event.config), status="running", started_at=now)
         case ev.RunResumed():
             outcome: Values = {"status": "running", "reason": None, "finished_at": None}
         case ev.RunStopped():
@@ -93,7 +78,7 @@ def _run(
     changes = {at: {**values, **outcome} for at, values in rows.items() if at[0] == "run"}
     for at, job in rows.items():
         if at[0] == "jobs" and job["status"] == "running":
-            changes[at] = {**job, "status": "interrupted", "finished_at": now}
+            changes[at] = {**job, "status": "interrupted", "blocked": None, "finished_at": now}
             changes |= _progress(rows, job, running=0)
     return changes
 
@@ -107,8 +92,8 @@ def _objectives(config: Mapping[str, Any]) -> list[str]:
 
 def _phase(rows: Rows, event: ev.PhaseStarted | ev.PhaseFinished, now: datetime) -> dict[Address, Values]:
     if isinstance(event, ev.PhaseStarted):
-        return _new("phases", step=event.step, phase=event.phase, status="running", started_at=now)
-    ended = _changed(
+        return new("phases", step=event.step, phase=event.phase, status="running", started_at=now)
+    ended = changed(
         rows,
         ("phases", event.step),
         status="finished",
@@ -122,7 +107,7 @@ def _phase(rows: Rows, event: ev.PhaseStarted | ev.PhaseFinished, now: datetime)
 def _given(event: ev.NetworkGiven, now: datetime) -> dict[Address, Values]:
     named = event.model_dump(exclude={"kind", "code", "block_ids", "morphisms", "seed", "ap"})
     fixed = {"status": "given", "arch": event.code, "ap": finite(event.ap), "seeds": 1, "running": 0, "refused": 0}
-    changes = _new("candidates", **named, **fixed, proposed_at=now)
+    changes = new("candidates", **named, **fixed, proposed_at=now)
     if event.parent_id is not None:
         changes |= _edge(event.candidate_id, event.parent_id, event.morphisms, "detector")
     return changes
@@ -134,14 +119,14 @@ def _candidate_proposed(rows: Rows, event: ev.CandidateProposed, now: datetime) 
     )
     inherit = "nothing" if event.parent_id is None else event.inherit
     fixed = {"status": "proposed", "arch": event.code, "inherit": inherit, "running": 0, "proposed_at": now}
-    changes = _new("candidates", **named, **fixed, refused=sum(event.refused.values())) | _refused(rows, event)
+    changes = new("candidates", **named, **fixed, refused=sum(event.refused.values())) | _refused(rows, event)
     draws = event.parent_probabilities
     if event.parent_id is not None:
         changes |= _edge(
             event.candidate_id, event.parent_id, event.morphisms, inherit, probability=draws.get(event.parent_id)
         )
     for parent_id, probability in draws.items():
-        changes |= _new("parent_draws", child_id=event.candidate_id, parent_id=parent_id, probability=probability)
+        changes |= new("parent_draws", child_id=event.candidate_id, parent_id=parent_id, probability=probability)
     return changes
 
 
@@ -152,7 +137,7 @@ def _edge(
         "morphisms": list(morphisms),
         "preserves_function": inherit == "detector" and preserves_function(morphisms),
     }
-    return _new("inheritance", child_id=child_id, parent_id=parent_id, **promised, inherit=inherit, **values)
+    return new("inheritance", child_id=child_id, parent_id=parent_id, **promised, inherit=inherit, **values)
 
 
 def _refused(rows: Rows, event: ev.CandidateProposed | ev.PhaseFinished) -> dict[Address, Values]:
@@ -181,7 +166,7 @@ def _job_assigned(rows: Rows, event: ev.JobAssigned, now: datetime) -> dict[Addr
         "started_at": now,
     }
     before = rows.get(("jobs", event.job_id), job | {"status": "new"})
-    return _new("jobs", **job) | _progress(rows, job, _others(rows, before) + 1, started_at=now)
+    return new("jobs", **job) | _progress(rows, job, _others(rows, before) + 1, started_at=now)
 
 
 def _reported(
@@ -195,13 +180,15 @@ def _reported(
         case ev.WeightsInherited():
             found = event.model_dump(exclude={"kind", "job_id", "attempt", "child_id", "parent_id"})
             dead = None if event.dead_tensors is None else list(event.dead_tensors)
-            return _changed(rows, ("inheritance", event.child_id), **found | {"dead_tensors": dead})
+            return changed(rows, ("inheritance", event.child_id), **found | {"dead_tensors": dead})
         case ev.EpochFinished():
-            return _new("epochs", **event.model_dump(exclude={"kind"}), finished_at=now)
+            return new("epochs", **event.model_dump(exclude={"kind"}), finished_at=now)
         case ev.JobFinished():
-            return {at: {**job, "status": "finished", "finished_at": now}} | _finished(rows, job, event, now)
+            return {at: {**job, "status": "finished", "blocked": None, "finished_at": now}} | _finished(
+                rows, job, event, now
+            )
         case ev.JobFailed():
-            failure = {"fault": event.fault, "message": event.message}
+            failure = {"fault": event.fault, "message": event.message, "blocked": None}
             return {at: {**job, "status": "failed", "finished_at": now, **failure}} | _progress(
                 rows, job, _others(rows, job)
             )
@@ -210,15 +197,20 @@ def _reported(
 def _finished(rows: Rows, job: Values, event: ev.JobFinished, now: datetime) -> dict[Address, Values]:
     """The outcome of a reignition; one more measurement of a candidate, and its result once that is the last."""
     if job["kind"] == "reignite":
-        outcome = {"status": "finished", "accuracy": event.accuracy, "checkpoint": event.checkpoint}
-        return _changed(rows, _subject(job), **outcome, finished_at=now)
+        reignition = rows.get(_subject(job), {})
+        outcome: Values = {"checkpoint": event.checkpoint, "deleted_at": None}
+        if reignition.get("status") != "finished":
+            outcome |= {"status": "finished", "accuracy": event.accuracy, "finished_at": now}
+        return changed(rows, _subject(job), **outcome)
     candidate = rows.get(_subject(job))
     if candidate is None:
         return {}
+    if candidate["status"] == "trained":
+        return restored(rows, job, event) | _progress(rows, job, _others(rows, job))
     measured = event.model_dump(exclude={"kind", "attempt", "accuracy"})
     exact = {column: finite(measured[column]) for column in ("ap", "ap50", "latency_ms")}
     row = {**measured, **exact, "candidate_id": job["candidate_id"], "repeat": job["repeat"], "finished_at": now}
-    changes = _new("measurements", **row)
+    changes = new("measurements", **row)
     (own,) = changes
     all_of_them = [row if at == own else rows.get(at) for at in _repeats(candidate)]
     known = [one for one in all_of_them if one is not None]
@@ -246,7 +238,7 @@ def _progress(rows: Rows, job: Values, running: int, **values: Any) -> dict[Addr
     changes: Values = {} if job["kind"] == "reignite" else {"running": running}
     if subject.get("status") not in ("given", "trained", "finished", "abandoned"):
         changes |= {"status": "running" if running else "proposed", **values}
-    return _changed(rows, _subject(job), **changes)
+    return changed(rows, _subject(job), **changes)
 
 
 def _abandoned(event: ev.CandidateAbandoned | ev.ReignitionAbandoned, now: datetime) -> Values:
@@ -258,11 +250,3 @@ def _subject(job: Values) -> Address:
     if job["kind"] == "reignite":
         return "reignitions", job["reignition_id"]
     return "candidates", job["candidate_id"]
-
-
-def _new(table: str, **values: Any) -> dict[Address, Values]:
-    return {address(table, values): values}
-
-
-def _changed(rows: Rows, at: Address, **values: Any) -> dict[Address, Values]:
-    return {at: {**rows[at], **values}} if at in rows else {}

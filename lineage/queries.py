@@ -38,7 +38,7 @@ WHERE ruled_out IS NOT NULL ORDER BY ap DESC NULLS LAST, candidate_id LIMIT ?
 RUNNING = """
 SELECT
     device, job_id, kind, candidate_id, jobs.reignition_id, arch, repeat, attempt, jobs.started_at,
-    max(epoch) AS epoch, max(epochs.epochs) AS epochs, arg_max(loss, epoch) AS loss
+    max(epoch) AS epoch, max(epochs.epochs) AS epochs, arg_max(loss, epoch) AS loss, blocked
 FROM jobs
 LEFT JOIN candidates USING (candidate_id)
 LEFT JOIN epochs USING (job_id, attempt)

@@ -10,7 +10,16 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Fault = Literal[
-    "out_of_memory", "non_finite", "crash", "hang", "lost_device", "data", "checkpoint", "broken_promise", "bug"
+    "out_of_memory",
+    "non_finite",
+    "crash",
+    "hang",
+    "lost_device",
+    "disk_full",
+    "data",
+    "checkpoint",
+    "broken_promise",
+    "bug",
 ]
 
 
@@ -78,6 +87,7 @@ class JobFinished(EventValue):
     job_id: str
     attempt: int
     checkpoint: str
+    checkpoint_bytes: int | None = None
     ap: float | None = None
     ap50: float | None = None
     accuracy: float | None = None
@@ -88,8 +98,9 @@ class JobFinished(EventValue):
 
 
 class JobFailed(EventValue):
-    """A job ended badly. The fault says who must act: data and checkpoint (a file that is gone or damaged) are the
-    user's; broken_promise (a morphism that keeps the function did not) and bug are ours; the others may be tried again.
+    """A job ended badly. The fault says who must act: data is the user's; broken_promise (a morphism that keeps the
+    function did not) and bug are ours; the others may be tried again. For fault checkpoint, `checkpoint` names the file
+    that is gone or damaged, where it is one.
     """
 
     kind: Literal["JobFailed"] = "JobFailed"
@@ -97,3 +108,4 @@ class JobFailed(EventValue):
     attempt: int
     fault: Fault
     message: str
+    checkpoint: str | None = None

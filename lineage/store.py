@@ -23,9 +23,9 @@ import pydantic_core
 
 from lineage import schema
 from lineage.database import connect, transaction, translated
-from lineage.errors import QueryError, StoreError, StoreExists, StoreLocked, StoreNotFound
+from lineage.errors import QueryError, StoreError, StoreExists, StoreFull, StoreLocked, StoreNotFound
 from lineage.events import Event, Recorded, from_json, to_json
-from lineage.projections import Address, Values
+from lineage.rows import Address, Values
 from lineage.tables import Tables, column_types, insert
 
 Group = tuple[Sequence[Event], datetime]
@@ -54,6 +54,7 @@ class EventStore:
         self._last_seq = 0
         self._log_types: dict[str, str] = {}
         self._tables: Tables | None = None
+        self._refused: list[Recorded] | None = None  # what a full disk kept out
 
     @classmethod
     def create(cls, path: Path) -> EventStore:
@@ -126,6 +127,7 @@ class EventStore:
         """Record events and project them: all or none, durable on return. `ts` is timezone-aware.
 
         Raises:
+            StoreFull: there is no room on the disk; asked for the same again, the store takes them once there is.
             StoreError: the database refused them; nothing changed, and later appends may succeed.
         """
         return self.append_groups([(events, ts)])[0]
@@ -133,18 +135,44 @@ class EventStore:
     def append_groups(self, groups: Sequence[Group]) -> list[list[Recorded]]:
         """As `append` for several groups of events, in one transaction: all of them or none."""
         with self._lock:
-            tables = self._writable()
+            self._writable()
             recorded = self._numbered(groups)
             flat = [one for group in recorded for one in group]
-            if not flat:
+            if not flat or self._recovered(flat):
                 return recorded
-            with translated(f"{len(flat)} events can't be stored in {self.path}"):
-                with transaction(self._connection):
-                    insert(self._connection, "events", self._log_types, [_log_row(one) for one in flat])
-                    changes = tables.write(flat)
-                tables.keep(changes)
+            tables = self._writable()
+            try:
+                with translated(f"{len(flat)} events can't be stored in {self.path}"):
+                    with transaction(self._connection):
+                        insert(self._connection, "events", self._log_types, [_log_row(one) for one in flat])
+                        changes = tables.write(flat)
+                    tables.keep(changes)
+            except StoreFull:
+                self._refused = flat
+                raise
             self._last_seq = flat[-1].seq
             return recorded
+
+    def _recovered(self, asked: list[Recorded]) -> bool:
+        """After a full disk: open the file anew, for DuckDB may have given it up; whether `asked` is in it after all.
+
+        A transaction may have reached the disk whole when only making sure of it failed.
+        """
+        refused, before = self._refused, self._last_seq
+        if refused is None:
+            return False
+        self._connection.close()
+        self._connection = connect(self.path, read_only=False)
+        with translated(f"{self.path} can't be opened again"):
+            self._prepare(new=False)
+        self._refused = None
+        if self._last_seq == before:
+            return False
+        if [one.event for one in asked] != [one.event for one in refused]:
+            raise StoreError(
+                f"{self.path} holds events up to {self._last_seq} that were told to be refused: resume the run"
+            )
+        return True
 
     def _numbered(self, groups: Sequence[Group]) -> list[list[Recorded]]:
         result, seq = [], self._last_seq

@@ -56,6 +56,7 @@ class Job:
     loss: float | None = None
     ap: float | None = None
     inherited: WeightsInherited | None = None
+    is_restoring: bool = False  # its result is known; what it trains again are weights that are gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ def _refused(story: Story, event: CandidateProposed | PhaseFinished) -> Story:
 
 def _assigned(story: Story, event: JobAssigned, now: datetime) -> Story:
     candidate = story.candidates.get(event.subject_id)
+    is_restoring = candidate is None and event.subject_id not in story.reignitions
     job = Job(
         event.job_id,
         event.job_kind,
@@ -178,6 +180,7 @@ def _assigned(story: Story, event: JobAssigned, now: datetime) -> Story:
         now,
         event.repeat,
         candidate.seeds if candidate else event.repeat,
+        is_restoring=is_restoring,
     )
     return _with_job(story, job)
 

@@ -16,7 +16,8 @@ import duckdb
 from pydantic_core import to_json
 
 from lineage.events import Recorded
-from lineage.projections import KEYS, Address, Values, address, project
+from lineage.projections import project
+from lineage.rows import KEYS, Address, Values, address
 
 _LITERAL_ROWS = 4
 _ROWS_A_PARAMETER = 10_000

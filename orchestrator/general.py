@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
 from lineage.events import Resource
+from orchestrator.quantities import memory_bytes
 
 MAX_PARTS = 100  # of a value without effect; the log could not hold one of any depth
 
@@ -57,13 +58,16 @@ class Worker(Section):
 class General(Section):
     """What holds for the whole run. `make_data` makes a built-in data set in ./data before training.
 
-    `objectives` are what the Pareto front weighs AP against.
+    `objectives` are what the Pareto front weighs AP against. `keep_checkpoints` (candidates) and `disk_quota` (bytes) bound
+    the weights that are kept beside those that the search still needs.
     """
 
     worker: Worker = Worker()
     seed: int = Field(default=0, ge=0, lt=2**63)
     make_data: Literal["digits"] | None = None
     objectives: Annotated[tuple[Resource, ...], Field(min_length=1, strict=False)] = ("flops",)
+    keep_checkpoints: int | None = Field(default=None, ge=0)
+    disk_quota: Annotated[int | None, BeforeValidator(memory_bytes)] = Field(default=None, gt=0)
     backend: Ignored = None
     device_category: Ignored = None
     parallel_search: Ignored = None

@@ -38,11 +38,17 @@ COLUMNS = {  # what `status` shows to people; --json has everything
         "reason",
     ),
     "given": ("candidate_id", "arch", "source", "ap", "step"),
-    "running": ("device", "job_id", "kind", "arch", "attempt", "epoch", "epochs", "loss"),
+    "running": ("device", "job_id", "kind", "arch", "attempt", "epoch", "epochs", "loss", "blocked"),
     "best": ("rank", "candidate_id", "arch", "phase", "ap", "ap50", "flops", "params", "latency_ms"),
     "ruled_out": ("candidate_id", "arch", "phase", "ap", "ruled_out"),
 }
-SELDOM = ("ruled_out", "abandoned", "controls", "refused")  # columns that are left out where they count nothing
+SELDOM = (
+    "ruled_out",
+    "abandoned",
+    "controls",
+    "refused",
+    "blocked",
+)  # columns that are left out where they count nothing
 
 
 def status(run: str, as_json: bool) -> None:
@@ -58,10 +64,10 @@ def status(run: str, as_json: bool) -> None:
             "best": store.query(queries.LEADERBOARD, [BEST_SHOWN]),
             "ruled_out": store.query(queries.RULED_OUT, [BEST_SHOWN]),
         }
-    if facts["status"] == "running" and owner is None:
+    if facts["status"] in ("running", "stopping") and owner is None:
         facts["status"] = "crashed"
     facts["process"] = owner
-    if facts["status"] != "running":
+    if facts["status"] not in ("running", "stopping"):
         parts["running"] = QueryResult(parts["running"].columns, [])
     if as_json:
         print_json(facts | {name: records(result) for name, result in parts.items()})
@@ -166,8 +172,8 @@ def outcome(row: dict[str, Any]) -> str:
 
 def _state(facts: dict[str, Any], path: str) -> str:
     match facts["status"]:
-        case "running":
-            return f"running (process {facts['process']})"
+        case "running" | "stopping":
+            return f"{facts['status']} (process {facts['process']})"
         case "crashed":
             return f"crashed; go on with: spnas-orch resume {path}"
         case "stopped":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lineage.cost import Heads
 from lineage.errors import StoreError
-from lineage.events import Event, JobAssigned, Recorded, ReignitionRequested, RunResumed, RunStarted
+from lineage.events import Event, JobAssigned, Recorded, ReignitionRequested, RunResumed, RunStarted, StopRequested
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.config import RunConfig
@@ -131,8 +131,7 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
             state = evolve(state, recorded.event)
             for listener in watchers.replay:
                 listener(recorded)
-        for partial in folder.checkpoints.glob(".*.partial"):  # of a worker that was killed as it wrote
-            partial.unlink(missing_ok=True)
+        _sweep(folder, state)
         if state.is_over:
             write_outputs(store, folder, state)
             return state
@@ -143,6 +142,15 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
         )
         executor = _executor(folder, started, devices, log[-1].ts)
         return _drive(folder, store, state, executor, [RunResumed()], watchers)
+
+
+def _sweep(folder: RunFolder, state: SearchState) -> None:
+    """Remove what a worker that was killed left half written, and weights that were to go when the run was killed."""
+    for file in [
+        *folder.checkpoints.glob(".*.partial"),
+        *(folder.checkpoints / f"{checkpoint}.safetensors" for checkpoint in state.deleted),
+    ]:
+        file.unlink(missing_ok=True)
 
 
 def _make(folder: RunFolder, text: str) -> list[Path]:
@@ -214,7 +222,7 @@ async def _search(
     beside = None if companion is None else asyncio.ensure_future(companion())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _interrupt, runtime, beside)
+        loop.add_signal_handler(number, _interrupt, runtime, beside, number)
     loop.add_signal_handler(REIGNITE_SIGNAL, _ask_to_reignite, runtime)
     try:
         state = await runtime.run(first)
@@ -234,10 +242,10 @@ def _ask_to_reignite(runtime: Runtime) -> None:
         runtime.ask(ReignitionRequested(by=getpass.getuser()))
 
 
-def _interrupt(runtime: Runtime, beside: asyncio.Future[None] | None) -> None:
+def _interrupt(runtime: Runtime, beside: asyncio.Future[None] | None, number: signal.Signals) -> None:
     """The first signal stops the run in order; the second ends the process at once (workers end with it)."""
-    if runtime.stop.is_set():
+    if runtime.is_asked_to_stop:
         os._exit(130)
-    runtime.stop.set()
+    runtime.ask(StopRequested(by=f"{getpass.getuser()} ({number.name})"))
     if beside is not None:
         beside.cancel()

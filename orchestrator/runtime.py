@@ -11,17 +11,22 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from lineage.errors import StoreFull
 from lineage.events import (
+    CheckpointDeleted,
     EpochFinished,
     Event,
     JobAssigned,
     JobFailed,
     JobFinished,
     Recorded,
+    RecordingDelayed,
     RunStopped,
+    StopRequested,
     WeightsInherited,
 )
 from lineage.writer import EventWriter
+from orchestrator.errors import InfrastructureError
 from orchestrator.executors import Executor
 from orchestrator.search.decide import plan
 from orchestrator.search.evolve import evolve, is_current
@@ -29,23 +34,30 @@ from orchestrator.search.state import SearchState
 
 Listener = Callable[[Recorded], None]
 
+ROOM_S = 2.0  # between two looks for room on a full disk
+
 _log = logging.getLogger(__name__)
 
 
 class Runtime:
-    """Drives one run from `state` until it is over or `stop` is set; then `state` is the last state."""
+    """Drives one run from `state` until it is over or asked to stop; then `state` is the last state."""
 
     def __init__(
-        self, state: SearchState, writer: EventWriter, executor: Executor, now: Callable[[], datetime]
+        self,
+        state: SearchState,
+        writer: EventWriter,
+        executor: Executor,
+        now: Callable[[], datetime],
+        room_s: float = ROOM_S,
     ) -> None:
         self.state = state
-        self.stop = asyncio.Event()
         self.listeners: list[Listener] = []
         self._asked: list[Event] = []
         self._is_asked = asyncio.Event()
         self._writer = writer
         self._executor = executor
         self._now = now
+        self._room_s = room_s
 
     async def run(self, first: Sequence[Event]) -> SearchState:
         """Record `first` (the run's start or resumption), then search. Workers are ended whatever happens."""
@@ -53,35 +65,42 @@ class Runtime:
             await self._advance(first)
             await self._executor.start()
             while self.state.status == "running":
-                reports = await self._reports()
-                if reports is None:
-                    await self._record([RunStopped(reason="interrupted")])
-                    break
-                await self._advance(reports)
+                await self._advance(await self._reports())
+            if self.state.status == "stopping":
+                await self._wind_down()
         finally:
             await self._executor.close()
         return self.state
+
+    @property
+    def is_asked_to_stop(self) -> bool:
+        return self.state.status == "stopping" or any(isinstance(one, StopRequested) for one in self._asked)
 
     def ask(self, request: Event) -> None:
         """Record what somebody asks for, and decide upon it, as soon as the loop comes to it."""
         self._asked.append(request)
         self._is_asked.set()
 
-    async def _reports(self) -> list[Event] | None:
-        """Reports and requests, or None once the run is asked to stop."""
+    async def _reports(self) -> list[Event]:
+        """Reports and requests, as soon as there are any."""
         reports = asyncio.ensure_future(self._executor.reports())
-        others = [asyncio.ensure_future(event.wait()) for event in (self.stop, self._is_asked)]
+        asked = asyncio.ensure_future(self._is_asked.wait())
         try:
-            await asyncio.wait({reports, *others}, return_when=asyncio.FIRST_COMPLETED)
-            if self.stop.is_set():
-                return None
+            await asyncio.wait({reports, asked}, return_when=asyncio.FIRST_COMPLETED)
             requests, self._asked = self._asked, []
             self._is_asked.clear()
             return [*(reports.result() if reports.done() else ()), *requests]
         finally:
-            for task in (reports, *others):
+            for task in (reports, asked):
                 task.cancel()
-            await asyncio.gather(reports, *others, return_exceptions=True)
+            await asyncio.gather(reports, asked, return_exceptions=True)
+
+    async def _wind_down(self) -> None:
+        """Let every training come to the end of its epoch; what they report counts."""
+        self._executor.drain()
+        while reports := await self._executor.reports():
+            await self._advance(reports)
+        await self._record([RunStopped(reason="interrupted")])
 
     async def _advance(self, reports: Sequence[Event]) -> None:
         """Record what is new and what follows from it, in one transaction; then carry the assignments out."""
@@ -95,17 +114,43 @@ class Runtime:
         for event in intents:
             if isinstance(event, JobAssigned):
                 self._executor.assign(self.state, event)
+            elif isinstance(event, CheckpointDeleted):
+                self._executor.delete(event.checkpoint)
 
     async def _record(self, events: Sequence[Event]) -> None:
         if not events:
             return
-        for recorded in await asyncio.wrap_future(self._writer.append(events, self._now())):
+        for recorded in await self._appended(events):
             self.state = evolve(self.state, recorded.event)
             for listener in self.listeners:
                 try:
                     listener(recorded)
                 except Exception:  # whoever watches must not stop the search
                     _log.exception("a listener failed on event %d", recorded.seq)
+
+    async def _appended(self, events: Sequence[Event]) -> list[Recorded]:
+        """The events once they are durable. While the disk is full: wait, and try again.
+
+        Raises:
+            InfrastructureError: the disk is full, and the run is asked to stop.
+        """
+        time = asyncio.get_running_loop().time
+        began: float | None = None
+        delayed: list[Event] = []
+        while True:
+            try:
+                return await asyncio.wrap_future(self._writer.append([*events, *delayed], self._now()))
+            except StoreFull as error:
+                if began is None:
+                    began = time()
+                    _log.warning("%s; the run waits for room", error)
+                if self.is_asked_to_stop:
+                    raise InfrastructureError(
+                        f"the run ends without a last word, since there is no room for it: {error}; nothing that was "
+                        "recorded is lost: make room and resume it"
+                    ) from error
+                await asyncio.sleep(self._room_s)
+                delayed = [RecordingDelayed(reason=str(error), seconds=round(time() - began, 1))]
 
 
 def _is_news(state: SearchState, report: Event) -> bool:

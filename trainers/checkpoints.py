@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainers.errors import CheckpointError
+from trainers.channel import is_no_room
+from trainers.errors import CheckpointError, LostCheckpoint, NoRoomError
 from trainers.protocol import NetworkRef
 
 
@@ -34,6 +35,7 @@ def save(folder: Path, state: Mapping[str, Tensor], network: NetworkRef, kind: s
         kind: what the tensors are, for example ``detector`` or ``backbone``.
 
     Raises:
+        NoRoomError: the disk is full.
         CheckpointError: the folder can't be written.
     """
     tensors = {
@@ -55,7 +57,8 @@ def save(folder: Path, state: Mapping[str, Tensor], network: NetworkRef, kind: s
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise CheckpointError(
+        kind = NoRoomError if is_no_room(error) else CheckpointError
+        raise kind(
             f"writing a checkpoint of {network.candidate_id} to {folder}: {error}; check space and permissions there"
         ) from error
     return sha256
@@ -65,18 +68,17 @@ def load(folder: Path, sha256: str) -> tuple[dict[str, Tensor], NetworkRef]:
     """Tensors (on the CPU) and network of a checkpoint.
 
     Raises:
-        CheckpointError: there is no such file, its content is not what its name says, or it was not written by `save`.
+        LostCheckpoint: there is no such file, or its content is not what its name says.
+        CheckpointError: it was not written by `save`.
     """
     file = path(folder, sha256)
     try:
         with file.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(f"reading checkpoint {file}: {error}; the run folder may be incomplete") from error
+        raise LostCheckpoint(f"reading checkpoint {file}: {error}", sha256) from error
     if found != sha256:
-        raise CheckpointError(
-            f"checkpoint {file} is damaged: its content has sha256 {found}; restore it from a copy and resume the run"
-        )
+        raise LostCheckpoint(f"checkpoint {file} is damaged: its content has sha256 {found}", sha256)
     try:
         with safe_open(file, framework="pt") as content:
             description = json.loads((content.metadata() or {})["network"])

@@ -26,9 +26,9 @@ from torchvision.transforms import v2
 from lineage.events import EpochFinished, JobFinished
 from trainers import checkpoints
 from trainers.backbone import PREFIX, SpNet, state_of
+from trainers.channel import Channel
 from trainers.errors import CheckpointError, DataError, NonFiniteError
 from trainers.protocol import ClassificationJob
-from trainers.runner import Breathe, Emit
 from trainers.template import adapt
 from trainers.unfinished import Unfinished, random_state, set_random_state
 
@@ -56,8 +56,7 @@ def run(
     template: Config,
     folder: Path,
     device: torch.device,
-    emit: Emit,
-    breathe: Breathe = lambda: None,
+    channel: Channel,
 ) -> JobFinished:
     """Retrain the backbone in `job.network`'s checkpoint, or train one from scratch; the outcome is a backbone alone.
 
@@ -69,17 +68,24 @@ def run(
         DataError: the class folders are missing, empty, or differ between train and val.
         CheckpointError: the network's checkpoint is missing, damaged, or another network's.
         NonFiniteError: the training diverged.
+        Stopped: the training was asked to stop, and its last epoch is kept.
     """
     set_random_seed(job.seed)
     model_config = adapt(template, job.network, job.epochs).model
     train, val = _open(job.data, model_config.get("data_preprocessor") or {})
     classifier = Classifier(_backbone(job, model_config.backbone, folder), len(train.classes)).to(device)
     unfinished = Unfinished(folder, job)
-    accuracy = _train(classifier, train, val, job, device, emit, breathe, unfinished)
+    accuracy = _train(classifier, train, val, job, device, channel, unfinished)
     state = {PREFIX + name: tensor for name, tensor in classifier.backbone.state_dict().items()}
-    sha256 = checkpoints.save(folder, state, job.network, "backbone")
+    sha256 = channel.kept(lambda: checkpoints.save(folder, state, job.network, "backbone"))
     unfinished.remove()
-    return JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint=sha256, accuracy=accuracy)
+    return JobFinished(
+        job_id=job.job_id,
+        attempt=job.attempt,
+        checkpoint=sha256,
+        checkpoint_bytes=checkpoints.path(folder, sha256).stat().st_size,
+        accuracy=accuracy,
+    )
 
 
 def _backbone(job: ClassificationJob, config: Config, folder: Path) -> nn.Module:
@@ -101,8 +107,7 @@ def _train(
     val: ImageFolder,
     job: ClassificationJob,
     device: torch.device,
-    emit: Emit,
-    breathe: Breathe,
+    channel: Channel,
     unfinished: Unfinished,
 ) -> float:
     batch_size = min(job.batch_size, len(train))
@@ -139,38 +144,37 @@ def _train(
             optimizer.step()
             schedule.step()
             losses.append(loss)
-            breathe()
+            channel.breathe()
         mean = sum(losses) / len(losses)
-        accuracy = _accuracy(classifier, val_batches, device, breathe)
+        accuracy = _accuracy(classifier, val_batches, device, channel)
         log.info(f"epoch {epoch}/{job.epochs}: mean loss {mean:.4f}, accuracy {accuracy:.3f}")
-        emit(
+        channel.emit(
             EpochFinished(
                 job_id=job.job_id, attempt=job.attempt, epoch=epoch, epochs=job.epochs, loss=mean, ap=accuracy
             )
         )
         if job.epochs > 1:
-            unfinished.save(
-                {
-                    "weights": classifier.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "order": order.get_state(),
-                    "random": random_state(device),
-                    "epoch": epoch,
-                    "accuracy": accuracy,
-                }
-            )
+            state = {
+                "weights": classifier.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "order": order.get_state(),
+                "random": random_state(device),
+                "epoch": epoch,
+                "accuracy": accuracy,
+            }
+            unfinished.keep(state, channel, is_last=epoch == job.epochs)
     return accuracy
 
 
 @torch.no_grad()
-def _accuracy(classifier: Classifier, batches: DataLoader[Any], device: torch.device, breathe: Breathe) -> float:
+def _accuracy(classifier: Classifier, batches: DataLoader[Any], device: torch.device, channel: Channel) -> float:
     classifier.eval()
     right = total = 0
     for images, labels in batches:
         right += int((classifier(images.to(device)).argmax(1).cpu() == labels).sum())
         total += len(labels)
-        breathe()
+        channel.breathe()
     return right / total
 
 

@@ -25,11 +25,12 @@ from lineage.architecture import Genotype
 from lineage.events import JobFinished, WeightsInherited
 from lineage.morphism import Blueprint
 from trainers import backbone, checkpoints, measure, mmcv_ops, neck, probe  # noqa: F401 (neck registers)
+from trainers.channel import Channel
 from trainers.data.detection import DetectionData
 from trainers.errors import PromiseError, TemplateError, TrainerError
 from trainers.inheritance import inherit
 from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
-from trainers.runner import Breathe, Continuation, Emit, Progress, quiet_mmengine, train
+from trainers.runner import Continuation, Progress, quiet_mmengine, train
 from trainers.template import adapt, describe
 from trainers.unfinished import Unfinished
 
@@ -64,24 +65,27 @@ class DetectionTrainer:
         self.data = DetectionData(self.template, loader_processes=device.type == "cuda")
         self._check()
 
-    def run(self, job: DetectionJob, emit: Emit, breathe: Breathe = lambda: None) -> JobFinished:
+    def run(self, job: DetectionJob, channel: Channel) -> JobFinished:
         """Train and evaluate a candidate.
 
         Raises:
             NonFiniteError: the training diverged.
             CheckpointError: the weights to begin with are missing, damaged, or another network's.
             PromiseError: the job says that the parent's function is preserved, and it is not.
+            Stopped: the training was asked to stop, and its last epoch is kept.
             TrainerError: see its subclasses; errors of torch and mmdet pass through.
         """
         set_random_seed(job.seed)
         config = adapt(self.template, job.network, job.epochs, job.batch_parts)
         detector = self._build(config)
         if job.parent is not None:
-            self._inherit(detector, job, job.parent, emit)
-        progress = Progress(job, emit, breathe)
+            self._inherit(detector, job, job.parent, channel)
+        progress = Progress(job, channel)
         unfinished = Unfinished(self._setup.checkpoints, job)
-        runner = train(detector, config, self.data, job, progress, Continuation(unfinished, progress, self._device))
-        sha256 = checkpoints.save(self._setup.checkpoints, detector.state_dict(), job.network, "detector")
+        continuation = Continuation(unfinished, progress, channel, self._device)
+        runner = train(detector, config, self.data, job, progress, continuation)
+        weights = detector.state_dict()
+        sha256 = channel.kept(lambda: checkpoints.save(self._setup.checkpoints, weights, job.network, "detector"))
         whole = describe(self.template)["heads"] is not None  # what was not predicted is not measured either
         cost = measure.cost(detector, self._setup.image_size, whole)
         unfinished.remove()
@@ -90,6 +94,7 @@ class DetectionTrainer:
             job_id=job.job_id,
             attempt=job.attempt,
             checkpoint=sha256,
+            checkpoint_bytes=checkpoints.path(self._setup.checkpoints, sha256).stat().st_size,
             ap=progress.ap,
             ap50=progress.ap50,
             params=cost.params,
@@ -127,7 +132,7 @@ class DetectionTrainer:
         detector.init_weights()
         return detector.to(self._device)
 
-    def _inherit(self, detector: nn.Module, job: DetectionJob, parent: NetworkRef, emit: Emit) -> None:
+    def _inherit(self, detector: nn.Module, job: DetectionJob, parent: NetworkRef, channel: Channel) -> None:
         """Take over the parent's weights, measure what came of it, and tell both."""
         state, lit = self._weights(parent.checkpoint), backbone.state_of(self._weights(job.backbone_checkpoint))
         if not state and not lit:
@@ -150,7 +155,7 @@ class DetectionTrainer:
             residual=residual.largest if residual else None,
             dead_tensors=probe.dead_tensors(detector, taken.new, images[:batch_size]),
         )
-        emit(event)
+        channel.emit(event)
         log.info(
             f"inherited from {parent.candidate_id}: {len(taken.copied)} tensors copied, {len(taken.adapted)} adapted, "
             f"{len(taken.new)} new, {len(taken.dropped)} dropped; residual {event.residual}"

@@ -7,6 +7,9 @@ TrainerError
 ├── NonFiniteError    one trial: a loss or weight that is no longer a number
 ├── OperatorMissing   the installation: a compiled mmcv operator that has no stand-in here
 ├── CheckpointError   the run folder: a checkpoint that is missing, damaged, or of another network
+│   ├── LostCheckpoint   one that is missing or damaged, by name
+│   └── NoRoomError   the disk is full
+├── Stopped           nobody: the training was asked to stop and its last epoch is kept
 └── PromiseError      us: a child that has to compute what its parent does, and does not
 """
 
@@ -39,6 +42,22 @@ class OperatorMissing(TrainerError, NotImplementedError):
 
 class CheckpointError(TrainerError):
     """A checkpoint is missing, damaged, or does not hold the network it should."""
+
+
+class LostCheckpoint(CheckpointError):
+    """The file of the checkpoint `sha256` is gone, or its content is not what its name says."""
+
+    def __init__(self, message: str, sha256: str) -> None:
+        super().__init__(message)
+        self.sha256 = sha256
+
+
+class NoRoomError(CheckpointError):
+    """A checkpoint can't be written for lack of room."""
+
+
+class Stopped(TrainerError):
+    """The training was asked to stop; what it has is kept."""
 
 
 class PromiseError(TrainerError):

@@ -2,8 +2,10 @@
 
 Torch-free, so both sides can import it. A worker answers with events of `lineage.events` as they will be recorded:
 `WorkerStarted` once it can train, then for each job `WeightsInherited` (if it has a parent), `EpochFinished` per epoch,
-and exactly one of `JobFinished` and `JobFailed`; between them, as long as it trains, a `SIGN_OF_LIFE` now and then. A
-worker whose device is lost ends after the `JobFailed`. A closed input pipe means the orchestrator is gone: it ends at once.
+and exactly one of `JobFinished` and `JobFailed`; between them, as long as it trains, a `SIGN_OF_LIFE` now and then, and
+`WorkerBlocked` and `WorkerUnblocked` around a wait for room on the disk. A worker whose device is lost ends after the
+`JobFailed`. After `STOP` it ends once the epoch that it trains is kept or its job is finished. A closed input pipe means the
+orchestrator is gone: it ends at once.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 SIGN_OF_LIFE = b"."
 """A line that a worker writes in between, so that it does not count as hung; no event."""
+
+STOP = b"stop"
+"""A line that a worker is sent in place of a job; it also reaches one that trains."""
 
 
 class _Message(BaseModel):

@@ -11,7 +11,6 @@ import math
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,15 +21,12 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
-from lineage.events import EpochFinished, Event
+from lineage.events import EpochFinished
+from trainers.channel import Channel
 from trainers.data.detection import DetectionData
-from trainers.errors import NonFiniteError
+from trainers.errors import NonFiniteError, Stopped
 from trainers.protocol import DetectionJob
 from trainers.unfinished import Unfinished, random_state, set_random_state
-
-Emit = Callable[[Event], None]
-Breathe = Callable[[], None]
-"""Gives a sign of life; called for every batch."""
 
 MMENGINE = "trainers"  # name of the one logger, and the one visualizer, that mmengine and mmdet use in this process
 
@@ -42,8 +38,8 @@ class Progress(Hook):
 
     priority = "LOW"
 
-    def __init__(self, job: DetectionJob, emit: Emit, breathe: Breathe) -> None:
-        self._job, self._emit, self._breathe = job, emit, breathe
+    def __init__(self, job: DetectionJob, channel: Channel) -> None:
+        self._job, self._channel = job, channel
         self._losses: list[float] = []
         self._started = time.perf_counter()
         self.ap = self.ap50 = 0.0
@@ -57,13 +53,13 @@ class Progress(Hook):
         if not math.isfinite(loss):
             raise NonFiniteError(f"loss is {loss} in epoch {runner.epoch + 1}, iteration {done} of {batches}")
         self._losses.append(loss)
-        self._breathe()
+        self._channel.breathe()
         if done % max(1, min(50, batches // 3)) == 0:
             rate = runner.optim_wrapper.get_lr()["lr"][0]
             log.info(f"epoch {runner.epoch + 1}, iteration {done}/{batches}: loss {loss:.4f}, lr {rate:.2e}")
 
     def after_val_iter(self, _runner: Runner, **_batch: object) -> None:
-        self._breathe()
+        self._channel.breathe()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         # A detector that finds nothing has no AP among its metrics; a set without objects has -1.
@@ -71,7 +67,7 @@ class Progress(Hook):
         loss, seconds = sum(self._losses) / len(self._losses), time.perf_counter() - self._started
         measured = ", ".join(f"{key.removeprefix('coco/bbox_')} {value}" for key, value in metrics.items())
         log.info(f"epoch {runner.epoch}/{self._job.epochs}: mean loss {loss:.4f}, {seconds:.1f} s, {measured}")
-        self._emit(
+        self._channel.emit(
             EpochFinished(
                 job_id=self._job.job_id,
                 attempt=self._job.attempt,
@@ -88,25 +84,24 @@ class Continuation(Hook):
 
     priority = "VERY_LOW"  # an epoch is reported before it is kept, so that none is missing in the record
 
-    def __init__(self, unfinished: Unfinished, progress: Progress, device: torch.device) -> None:
-        self._unfinished, self._progress, self._device = unfinished, progress, device
+    def __init__(self, unfinished: Unfinished, progress: Progress, channel: Channel, device: torch.device) -> None:
+        self._unfinished, self._progress, self._channel, self._device = unfinished, progress, channel, device
 
     def after_val_epoch(self, runner: Runner, **_metrics: object) -> None:
         if runner.max_epochs == 1:
             return
         weights: dict[str, Any] = {"state_dict": runner.model.state_dict()}
         runner.call_hook("before_save_checkpoint", checkpoint=weights)  # hooks that average weights add theirs
-        self._unfinished.save(
-            {
-                "weights": weights,
-                "optimizer": runner.optim_wrapper.state_dict(),
-                "schedulers": [_numbers(scheduler) for scheduler in runner.param_schedulers or ()],
-                "epoch": runner.epoch,
-                "iteration": runner.iter,
-                "aps": [self._progress.ap, self._progress.ap50],
-                "random": random_state(self._device),
-            }
-        )
+        state = {
+            "weights": weights,
+            "optimizer": runner.optim_wrapper.state_dict(),
+            "schedulers": [_numbers(scheduler) for scheduler in runner.param_schedulers or ()],
+            "epoch": runner.epoch,
+            "iteration": runner.iter,
+            "aps": [self._progress.ap, self._progress.ap50],
+            "random": random_state(self._device),
+        }
+        self._unfinished.keep(state, self._channel, is_last=runner.epoch >= runner.max_epochs)
 
     def restore(self, runner: Runner) -> None:
         """Put a training that is about to begin where it was kept last, if it was."""
@@ -153,6 +148,7 @@ def train(
 
     Raises:
         NonFiniteError: a loss, or a weight, is no longer finite.
+        Stopped: the training was asked to stop, and its last epoch is kept.
     """
     with tempfile.TemporaryDirectory() as unused:  # a Runner insists on a folder
         runner = _Runner(
@@ -180,7 +176,7 @@ def train(
             if job.batch_parts > 1:  # the schedule is counted in parts, the optimizer waits for the last of a batch
                 warnings.filterwarnings("ignore", message="Detected call of `scheduler.step")
             runner.train()
-    except NonFiniteError:
+    except (NonFiniteError, Stopped):
         raise
     except Exception as error:
         if all(parameter.isfinite().all() for parameter in detector.parameters()):

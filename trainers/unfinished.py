@@ -23,14 +23,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainers.errors import CheckpointError
+from trainers.channel import Channel, is_no_room
+from trainers.errors import CheckpointError, NoRoomError, Stopped
 from trainers.protocol import Job
 
 log = logging.getLogger(__name__)
 
 
 class Unfinished:
-    """What is kept of one job. `load` it before the training, `save` it after an epoch, `remove` it at the end."""
+    """What is kept of one job. `load` it before the training, `keep` it after an epoch, `remove` it at the end."""
 
     def __init__(self, folder: Path, job: Job) -> None:
         self._folder, self._job_id = folder, job.job_id
@@ -54,10 +55,22 @@ class Unfinished:
         self.remove()
         return None
 
+    def keep(self, state: Mapping[str, Any], channel: Channel, is_last: bool) -> None:
+        """Save the state after an epoch, as soon as there is room; `is_last`: nothing is left but to finish.
+
+        Raises:
+            Stopped: the training is to stop here.
+            CheckpointError: the folder can't be written.
+        """
+        channel.kept(lambda: self.save(state))
+        if channel.stopping() and not is_last:
+            raise Stopped(f"{self._job_id} was asked to stop; its last epoch is kept")
+
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep a state of nested dicts, lists, tensors and JSON values; the one before it is removed.
 
         Raises:
+            NoRoomError: the disk is full.
             CheckpointError: the folder can't be written.
         """
         tensors: dict[str, Tensor] = {}
@@ -77,7 +90,8 @@ class Unfinished:
         except (OSError, SafetensorError) as error:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
-            raise CheckpointError(f"keeping the state of {self._job_id} in {self._folder}: {error}") from error
+            kind = NoRoomError if is_no_room(error) else CheckpointError
+            raise kind(f"keeping the state of {self._job_id} in {self._folder}: {error}") from error
 
     def remove(self) -> None:
         for file in self._files():

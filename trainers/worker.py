@@ -10,6 +10,7 @@ and tracebacks of every attempt are.
 
 * If it can't begin, or is sent what is no job, it answers with one line ``{"setup_error": "..."}`` and exit code 2.
 * A job's failure is a `JobFailed`, and the next job is taken.
+* `STOP` ends it after the epoch that it trains, which is kept, or at once if it trains none.
 * The end of its input means that the orchestrator is gone or wants it gone: it ends at once, in mid-training too.
 * Ctrl-C reaches the whole process group and is left to the orchestrator to answer.
 
@@ -35,8 +36,18 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn, TextIO
 from pydantic import ValidationError
 
 from lineage.events import Event, Fault, JobFailed, WorkerStarted, to_json
-from trainers.errors import CheckpointError, DataError, NonFiniteError, PromiseError, TemplateError, TrainerError
-from trainers.protocol import JOB, SIGN_OF_LIFE, DetectionJob, Job, WorkerSetup
+from trainers.channel import Channel, is_no_room
+from trainers.errors import (
+    CheckpointError,
+    DataError,
+    LostCheckpoint,
+    NonFiniteError,
+    PromiseError,
+    Stopped,
+    TemplateError,
+    TrainerError,
+)
+from trainers.protocol import JOB, SIGN_OF_LIFE, STOP, DetectionJob, Job, WorkerSetup
 from trainers.template import load_template
 
 if TYPE_CHECKING:  # imported in earnest only once the input is watched: torch and mmdet take seconds
@@ -79,6 +90,7 @@ class Input:
     """Lines of standard input, read ahead by a thread that ends the process when the input ends."""
 
     def __init__(self, stream: BinaryIO) -> None:
+        self.stopping = threading.Event()
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._stream = stream
         threading.Thread(target=self._watch, name="input", daemon=True).start()
@@ -88,6 +100,8 @@ class Input:
 
     def _watch(self) -> None:
         for line in self._stream:
+            if line.strip() == STOP:
+                self.stopping.set()
             self._lines.put(line)
         os._exit(0)
 
@@ -111,28 +125,41 @@ def main() -> None:
         traceback.print_exc()
         output.refuse(f"worker on {setup.device}: {type(error).__name__}: {error}; see {own_log}")
     output.emit(started)
-    while True:
-        job = _job(lines.next(), output)
+    channel = Channel(output.emit, output.breathe, lines.stopping.is_set, setup.device)
+    while (line := lines.next()).strip() != STOP:
+        job = _job(line, output)
         _point(sys.stderr, setup.logs / f"{job.job_id}.log")
-        outcome = _outcome(job, setup, device, trainer, output)
+        outcome = _outcome(job, setup, device, trainer, channel)
         _point(sys.stderr, own_log)
+        if outcome is None:
+            break
         output.emit(outcome)
         if isinstance(outcome, JobFailed) and outcome.fault == "lost_device":
             os._exit(3)  # nothing works on the device any more in this process; the next one may find it well
+    os._exit(0)  # the thread that reads the input would keep the interpreter from an orderly end
 
 
-def _outcome(job: Job, setup: WorkerSetup, device: torch.device, trainer: DetectionTrainer, output: Output) -> Event:
+def _outcome(
+    job: Job, setup: WorkerSetup, device: torch.device, trainer: DetectionTrainer, channel: Channel
+) -> Event | None:
+    """What became of a job; None: it was stopped, and can go on."""
     from trainers import classification
 
     log.info("job %s, attempt %d, on %s: %s", job.job_id, job.attempt, setup.device, job.network.code)
     try:
         if isinstance(job, DetectionJob):
-            finished = trainer.run(job, output.emit, output.breathe)
+            finished = trainer.run(job, channel)
         else:
-            finished = classification.run(job, trainer.template, setup.checkpoints, device, output.emit, output.breathe)
+            finished = classification.run(job, trainer.template, setup.checkpoints, device, channel)
+    except Stopped as stopped:
+        log.info("%s", stopped)
+        return None
     except Exception as error:
         log.exception("job %s failed", job.job_id)
-        return JobFailed(job_id=job.job_id, attempt=job.attempt, fault=fault(error), message=_message(error))
+        lost = error.sha256 if isinstance(error, LostCheckpoint) else None
+        return JobFailed(
+            job_id=job.job_id, attempt=job.attempt, fault=fault(error), message=_message(error), checkpoint=lost
+        )
     outcome = finished.model_dump(exclude_none=True, exclude={"kind", "job_id", "attempt"})
     log.info("job %s finished: %s", job.job_id, ", ".join(f"{key} {value}" for key, value in outcome.items()))
     return finished
@@ -149,6 +176,8 @@ def fault(error: Exception) -> Fault:
         return "lost_device"
     if isinstance(error, NonFiniteError):
         return "non_finite"
+    if is_no_room(error):
+        return "disk_full"
     if isinstance(error, CheckpointError):
         return "checkpoint"
     if isinstance(error, PromiseError):

@@ -14,7 +14,7 @@ CREATE TABLE run (
     simulated BOOLEAN NOT NULL,
     slots INTEGER NOT NULL,
     objectives VARCHAR[] NOT NULL, -- what pareto_front weighs AP against: flops, params, memory, latency
-    status VARCHAR NOT NULL, -- running, stopped, completed, failed
+    status VARCHAR NOT NULL, -- running, stopping, stopped, completed, failed
     reason VARCHAR,
     best_candidate_id VARCHAR,
     started_at TIMESTAMP NOT NULL,
@@ -65,6 +65,8 @@ CREATE TABLE measurements (
     peak_memory_bytes BIGINT,
     latency_ms DOUBLE,
     checkpoint VARCHAR NOT NULL,
+    checkpoint_bytes BIGINT,
+    deleted_at TIMESTAMP, -- when the weights went, to keep to general.keep_checkpoints or general.disk_quota
     finished_at TIMESTAMP NOT NULL,
     PRIMARY KEY (candidate_id, repeat)
 );
@@ -109,6 +111,7 @@ CREATE TABLE jobs (
     device VARCHAR NOT NULL,
     attempt INTEGER NOT NULL,
     repeat INTEGER NOT NULL,
+    blocked VARCHAR, -- why it waits: no room on the disk
     fault VARCHAR,
     message VARCHAR,
     started_at TIMESTAMP NOT NULL,
@@ -128,6 +131,7 @@ CREATE TABLE reignitions (
     gains DOUBLE[] NOT NULL, -- in a paired search: of the last children, none of which beat its control
     accuracy DOUBLE,
     checkpoint VARCHAR,
+    deleted_at TIMESTAMP, -- when its weights went
     fault VARCHAR,
     message VARCHAR,
     proposed_at TIMESTAMP NOT NULL,

@@ -17,8 +17,14 @@ class Executor(Protocol):
     def assign(self, state: SearchState, assigned: JobAssigned) -> None:
         """Start a job on its device, which is idle. Returns at once."""
 
+    def delete(self, checkpoint: str) -> None:
+        """Remove weights from the disk, if they are there."""
+
     async def reports(self) -> list[Event]:
-        """Wait for at least one report. Raises InfrastructureError when none can come any more."""
+        """Wait for at least one report; none once all is drained. Raises InfrastructureError when none can come any more."""
+
+    def drain(self) -> None:
+        """Let jobs end, or keep what they have at the end of their epoch; then the workers end."""
 
     async def close(self) -> None:
         """End all workers; nothing is reported afterwards."""

@@ -18,13 +18,24 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lineage.events import Event, Fault, JobAssigned, JobFailed, JobFinished, WorkerLost, WorkerStarted, from_json
+from lineage.events import (
+    Event,
+    Fault,
+    JobAssigned,
+    JobFailed,
+    JobFinished,
+    WorkerBlocked,
+    WorkerLost,
+    WorkerStarted,
+    WorkerUnblocked,
+    from_json,
+)
 from orchestrator.devices import environment
 from orchestrator.errors import ConfigError, InfrastructureError
 from orchestrator.executors.patience import Patience
 from orchestrator.jobs import job_of, network_of
 from orchestrator.search.state import SearchState
-from trainers.protocol import SIGN_OF_LIFE, Job, WorkerSetup
+from trainers.protocol import SIGN_OF_LIFE, STOP, Job, WorkerSetup
 
 WORKER = (sys.executable, "-P", "-m", "trainers.worker")  # -P: modules in the user's folder must not shadow ours
 MAX_DEATHS = 3  # deaths in a row of one slot's workers without a finished job
@@ -39,9 +50,11 @@ _log = logging.getLogger(__name__)
 class _Slot:
     setup: WorkerSetup
     process: Process | None = None
+    ready: bool = False
+    blocked: bool = False  # it waits for room on the disk
     job: Job | None = None
     cost: float = 0.0  # of the job: multiply-adds times epochs
-    since: float = 0.0  # when the worker was sent it, on the loop's clock
+    since: float | None = None  # when the worker was sent it, on the loop's clock; waits for room don't count
     heard: float = 0.0  # when the worker was last heard of
     hung: str | None = None  # why it was killed
     deaths: int = 0
@@ -57,7 +70,8 @@ class LocalExecutor:
         self._command = command
         self._patience = patience or Patience()
         self._slots = {setup.device: _Slot(setup) for setup in setups}
-        self._queue: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        self._queue: asyncio.Queue[Event | Exception | None] = asyncio.Queue()  # None: all is drained
+        self._draining = False
         self._closing = False
         self._any_started = False
 
@@ -69,7 +83,13 @@ class LocalExecutor:
         slot = self._slots[assigned.device]
         slot.job = job = job_of(state, assigned, slot.setup.workdir)
         slot.cost = float(network_of(state, assigned).flops * job.epochs)
+        slot.since = None
         slot.tasks.append(asyncio.create_task(self._carry_out(slot, job, assigned.pause_s)))
+
+    def delete(self, checkpoint: str) -> None:
+        for folder in {slot.setup.checkpoints for slot in self._slots.values()}:
+            with contextlib.suppress(OSError):  # fsck tells of what is left
+                (folder / f"{checkpoint}.safetensors").unlink(missing_ok=True)
 
     async def reports(self) -> list[Event]:
         found = [await self._queue.get()]
@@ -78,28 +98,51 @@ class LocalExecutor:
         for item in found:
             if isinstance(item, Exception):
                 raise item
-        return [item for item in found if not isinstance(item, Exception)]
+        if None in found and len(found) > 1:
+            self._queue.put_nowait(None)  # for the call after this one
+        return [item for item in found if item is not None and not isinstance(item, Exception)]
+
+    def drain(self) -> None:
+        self._draining = True
+        for slot in self._slots.values():
+            if slot.process is None or slot.process.stdin is None:
+                continue
+            if slot.job is not None and slot.since is not None:
+                self._send(slot, STOP)
+            else:
+                slot.job = None  # it was not begun
+                slot.process.stdin.close()
+        self._end_if_drained()
+
+    def _end_if_drained(self) -> None:
+        if self._draining and all(slot.process is None for slot in self._slots.values()):
+            self._queue.put_nowait(None)
 
     async def close(self) -> None:
         self._closing = True
         await asyncio.gather(*(self._end(slot) for slot in self._slots.values()))
 
     async def _carry_out(self, slot: _Slot, job: Job, pause_s: float) -> None:
-        """Send a job after a pause, and watch its worker for as long as it has it."""
-        loop = asyncio.get_running_loop()
+        """Send a job after a pause."""
         await asyncio.sleep(pause_s)
-        if slot.job is not job or slot.process is None:
-            return
-        slot.since = slot.heard = loop.time()
-        self._send(slot, job.model_dump_json())
-        while slot.job is job:
-            await asyncio.sleep(min(LOOK_S, self._patience.silence_s / 4))
+        if slot.job is job and slot.process is not None:
+            slot.since = slot.heard = asyncio.get_running_loop().time()
+            self._send(slot, job.model_dump_json().encode())
+
+    async def _watch(self, slot: _Slot, process: Process) -> None:
+        """Kill a worker that hangs, as it begins or with a job."""
+        loop, look_s = asyncio.get_running_loop(), min(LOOK_S, self._patience.silence_s / 4)
+        while process.returncode is None and slot.hung is None:
+            await asyncio.sleep(look_s)
             now = loop.time()
-            hung = self._patience.verdict(job.type, slot.cost, now - slot.heard, now - slot.since)
-            if slot.job is job and hung is not None:
-                slot.hung = hung
-                slot.process.kill()
-                return
+            if slot.blocked and slot.since is not None:
+                slot.since += look_s
+            if not slot.ready:
+                slot.hung = self._patience.verdict_on_start(now - slot.heard)
+            elif slot.job is not None and slot.since is not None:
+                slot.hung = self._patience.verdict(slot.job.type, slot.cost, now - slot.heard, now - slot.since)
+        if slot.hung is not None and process.returncode is None:
+            process.kill()
 
     async def _spawn(self, slot: _Slot) -> None:
         slot.process = await asyncio.create_subprocess_exec(
@@ -110,16 +153,19 @@ class LocalExecutor:
             limit=LINE_LIMIT_BYTES,
             start_new_session=True,  # Ctrl-C is for the orchestrator, which ends its workers itself
         )
-        slot.hung = None
-        self._send(slot, slot.setup.model_dump_json())
+        slot.hung, slot.ready, slot.blocked = None, False, False
+        slot.heard = asyncio.get_running_loop().time()
+        self._send(slot, slot.setup.model_dump_json().encode())
+        if self._draining and slot.process.stdin is not None:
+            slot.process.stdin.close()
         slot.tasks = [task for task in slot.tasks if not task.done()]
-        slot.tasks.append(asyncio.create_task(self._listen(slot, slot.process)))
+        slot.tasks += [asyncio.create_task(task(slot, slot.process)) for task in (self._listen, self._watch)]
 
-    def _send(self, slot: _Slot, line: str) -> None:
+    def _send(self, slot: _Slot, line: bytes) -> None:
         assert slot.process is not None
         assert slot.process.stdin is not None
         if not slot.process.stdin.is_closing():  # a dead worker is noticed by its listener
-            slot.process.stdin.write(line.encode() + b"\n")
+            slot.process.stdin.write(line + b"\n")
 
     async def _listen(self, slot: _Slot, process: Process) -> None:
         assert process.stdout is not None
@@ -146,11 +192,13 @@ class LocalExecutor:
             self._receive_other(slot, line, process)
             return
         if isinstance(event, WorkerStarted):
-            self._any_started = True
+            self._any_started = slot.ready = True
+        if isinstance(event, WorkerBlocked | WorkerUnblocked):
+            slot.blocked = isinstance(event, WorkerBlocked)
         if isinstance(event, JobFinished | JobFailed) and slot.job is not None and _is_of(event, slot.job):
             if isinstance(event, JobFinished):
                 slot.deaths = 0
-                if event.attempt == 1:  # a later one may have gone on in the middle, and says nothing of the whole
+                if event.attempt == 1 and slot.since is not None:  # a later one may have gone on in the middle
                     self._patience.learn(slot.job.type, slot.cost, slot.heard - slot.since)
             slot.job = None
         self._queue.put_nowait(event)
@@ -169,6 +217,10 @@ class LocalExecutor:
         process.kill()
 
     async def _died(self, slot: _Slot, process: Process) -> None:
+        if self._draining:  # with a job that is kept, or that will be trained again
+            slot.process = None
+            self._end_if_drained()
+            return
         slot.deaths += 1
         ending = f"was killed: {slot.hung}" if slot.hung else f"ended with {_describe(process.returncode)}"
         message = f"worker on {slot.setup.device} {ending}; see {self._log_of(slot)}"

@@ -29,6 +29,10 @@ class Patience:
         slowest = self._slowest.get(kind)
         return None if slowest is None else max(self._least_s, self._factor * slowest * cost)
 
+    def verdict_on_start(self, silent_s: float) -> str | None:
+        """Why a worker that is not ready yet counts as hung; None: it does not."""
+        return f"not ready after {silent_s:.0f} s" if silent_s > self.silence_s else None
+
     def verdict(self, kind: str, cost: float, silent_s: float, running_s: float) -> str | None:
         """Why a training counts as hung; None: it does not."""
         if silent_s > self.silence_s:

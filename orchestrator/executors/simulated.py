@@ -34,6 +34,7 @@ class SimulatedExecutor:
         self._due: list[tuple[datetime, int, list[Event]]] = []
         self._started: list[Event] = []
         self._count = 0
+        self._draining = False
 
     def now(self) -> datetime:
         """Virtual time."""
@@ -47,14 +48,22 @@ class SimulatedExecutor:
         self._count += 1
         heapq.heappush(self._due, (self._now + timedelta(seconds=duration_s), self._count, reports))
 
+    def delete(self, checkpoint: str) -> None:
+        """There are no weights."""
+
     async def reports(self) -> list[Event]:
         if self._started:
             started, self._started = self._started, []
             return started
+        if self._draining:
+            return []
         due = self._due[0][0]
         await asyncio.sleep((due - self._now).total_seconds() / self._speed if self._speed is not None else 0)
         self._now, _, reports = heapq.heappop(self._due)  # only now: whoever waits may stop waiting
         return reports
+
+    def drain(self) -> None:
+        self._draining = True  # nothing is lost that can't be simulated again
 
     async def close(self) -> None:
         self._due.clear()
@@ -70,12 +79,15 @@ def simulate(state: SearchState, assigned: JobAssigned) -> tuple[list[Event], fl
     step = state.config.steps[candidate.step]
     job = {"job_id": assigned.job_id, "attempt": assigned.attempt}
     checkpoint = f"simulated-{assigned.subject_id}{repeat.replace('/', '-')}"
-    epochs = step.trainer.epoch
+    epochs, size_bytes = step.trainer.epoch, 4 * candidate.params
     duration_s = epochs * (EPOCH_S + SECONDS_PER_GFLOP * candidate.flops / 1e9) * rng.uniform(0.9, 1.1)
     if reignition is not None:
         accuracy = round(0.9 + 0.09 * rng.random(), 3)
         epoch = EpochFinished(**job, epoch=1, epochs=1, loss=1 - accuracy, ap=accuracy)
-        return [epoch, JobFinished(**job, checkpoint=checkpoint, accuracy=accuracy)], duration_s
+        return [
+            epoch,
+            JobFinished(**job, checkpoint=checkpoint, checkpoint_bytes=size_bytes, accuracy=accuracy),
+        ], duration_s
     reports: list[Event] = [*_inheritance(state, assigned, candidate)]
     ap = state.candidates[candidate.parent_id].ap if candidate.parent_id else 0.0
     ap *= {"detector": 1.0, "backbone": 0.5, "nothing": 0.0}[candidate.inherit]
@@ -86,6 +98,7 @@ def simulate(state: SearchState, assigned: JobAssigned) -> tuple[list[Event], fl
     done = JobFinished(
         **job,
         checkpoint=checkpoint,
+        checkpoint_bytes=size_bytes,
         ap=round(ap, 3),
         ap50=round(min(1.0, 1.6 * ap), 3),
         latency_ms=round(5 + candidate.flops / 1e9, 2),

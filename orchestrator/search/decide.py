@@ -2,12 +2,14 @@
 
 An intent is an event; the runtime derives effects from it: a `JobAssigned` starts a training. The first rule that fires:
 
-0. data or a checkpoint that is gone or damaged stops the run, for someone to mend it;
+0. data that are gone or damaged, or given weights, stop the run, for someone to mend them;
 1. a subject whose job failed for good (`faults`) is abandoned; the others are tried again;
-2. a trained candidate whose measurements break a limit is ruled out;
-3. without a current step, the next one starts, or the run finishes;
-4. the current step proposes, ends, or waits (`serial`, `parallel`, `fullytrain`, `audit`);
-5. trainings of open subjects that don't run yet go to idle devices, in the order they were decided.
+2. without a current step, the next one starts, or the run finishes;
+3. a trained candidate whose measurements break a limit is ruled out;
+4. weights that nothing needs go, where the configuration bounds them (`weights`);
+5. the current step proposes, ends, or waits (`serial`, `parallel`, `fullytrain`, `audit`);
+6. trainings of open subjects that don't run yet go to idle devices, in the order they were decided, after those that make
+   weights again which they begin with and which are gone.
 
 Decisions do not depend on which of two trainings ends first: the n-th item of a step is decided from the outcomes of
 items 1 to n - window alone, of everything up to the last seed or reignition, and of everything proposed where those say
@@ -16,8 +18,6 @@ exactly as it would have, and equal seeds give equal searches.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from lineage.events import (
     CandidateAbandoned,
@@ -33,7 +33,8 @@ from orchestrator.search import audit, fullytrain, parallel, serial
 from orchestrator.search.evolve import evolve
 from orchestrator.search.faults import MAX_ABANDONED, batch_parts, devices_for, is_final, pause_s, stops_the_run
 from orchestrator.search.limits import ruling_out
-from orchestrator.search.state import Job, SearchState
+from orchestrator.search.state import SearchState, job_id_of
+from orchestrator.search.weights import deletions, jobs_of, owner_of, wanted
 from orchestrator.sections import Limits
 
 _PROPOSERS = {
@@ -66,20 +67,11 @@ def decide(state: SearchState) -> tuple[Event, ...]:
         return (_next_step(state),)
     if ruled_out := _rule_out(state):
         return ruled_out
+    if deleted := deletions(state):
+        return deleted
     if event := _PROPOSERS[state.step.phase](state):
         return (event,)
     return _assign(state)
-
-
-def job_id_of(subject_id: str, repeat: int = 1) -> str:
-    """``j-s-0007``, and ``j-s-0007-2`` for the second training of a candidate."""
-    return f"j-{subject_id}" + (f"-{repeat}" if repeat > 1 else "")
-
-
-def _jobs_of(state: SearchState, subject_id: str) -> Iterator[tuple[int, Job | None]]:
-    """Every training of a subject: its number and its job, if it was assigned once."""
-    for repeat in range(1, state.subject(subject_id).seeds + 1):
-        yield repeat, state.jobs.get(job_id_of(subject_id, repeat))
 
 
 def _why_stop(state: SearchState) -> str | None:
@@ -87,6 +79,10 @@ def _why_stop(state: SearchState) -> str | None:
     for job in state.jobs.values():
         if stops_the_run(job):
             return job.message
+        if job.status == "failed" and job.lost in state.lost and owner_of(state, job.lost or "") is None:
+            return f"{job.message}; it was given to this run and can't be made again here: see that its source is there"
+        if is_final(job, state.devices) and state.subject(job.subject_id).outcome == "done":
+            return f"the weights of {job.subject_id} are gone and can't be made again: {job.fault}: {job.message}"
         if job.subject_id == _indispensable(state) and is_final(job, state.devices):
             return f"{job.subject_id} could not be trained, and nothing goes on without it: {job.fault}: {job.message}"
     if len(abandoned := state.abandoned_in_a_row) < MAX_ABANDONED:
@@ -108,7 +104,7 @@ def _indispensable(state: SearchState) -> str | None:
 
 def _abandon(state: SearchState) -> tuple[Event, ...]:
     for subject_id in state.open_subjects:
-        for _, job in _jobs_of(state, subject_id):
+        for _, job in jobs_of(state, subject_id):
             if job is None or not is_final(job, state.devices):
                 continue
             assert job.fault is not None
@@ -143,28 +139,28 @@ def _next_step(state: SearchState) -> Event:
 
 
 def _assign(state: SearchState) -> tuple[Event, ...]:
+    if state.blocked:  # the disk is full: another training could not keep its weights either
+        return ()
     idle = [device for device, job_id in sorted(state.devices.items()) if job_id is None]
     assigned = []
-    for subject_id in state.open_subjects:
-        for repeat, job in _jobs_of(state, subject_id):
-            if job is not None and job.status in ("running", "finished"):
-                continue
-            device = next((one for one in idle if job is None or one in devices_for(job, state.devices)), None)
-            if device is None:
-                continue
-            idle.remove(device)
-            assigned.append(
-                JobAssigned(
-                    job_id=job_id_of(subject_id, repeat),
-                    job_kind=_kind(state, subject_id),
-                    subject_id=subject_id,
-                    device=device,
-                    attempt=job.attempt + 1 if job else 1,
-                    repeat=repeat,
-                    batch_parts=batch_parts(job),
-                    pause_s=pause_s(job),
-                )
+    for subject_id, repeat in wanted(state) if idle else ():
+        job = state.jobs.get(job_id_of(subject_id, repeat))
+        device = next((one for one in idle if job is None or one in devices_for(job, state.devices)), None)
+        if device is None:
+            continue
+        idle.remove(device)
+        assigned.append(
+            JobAssigned(
+                job_id=job_id_of(subject_id, repeat),
+                job_kind=_kind(state, subject_id),
+                subject_id=subject_id,
+                device=device,
+                attempt=job.attempt + 1 if job else 1,
+                repeat=repeat,
+                batch_parts=batch_parts(job),
+                pause_s=pause_s(job),
             )
+        )
     return tuple(assigned)
 
 

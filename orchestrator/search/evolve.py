@@ -10,6 +10,7 @@ from lineage.events import (
     CandidateAbandoned,
     CandidateProposed,
     CandidateRuledOut,
+    CheckpointDeleted,
     Event,
     JobAssigned,
     JobFailed,
@@ -24,8 +25,11 @@ from lineage.events import (
     RunResumed,
     RunStarted,
     RunStopped,
+    StopRequested,
+    WorkerBlocked,
     WorkerLost,
     WorkerStarted,
+    WorkerUnblocked,
 )
 from lineage.morphism import Blueprint
 from orchestrator.config import RunConfig
@@ -44,6 +48,10 @@ def evolve(state: SearchState, event: Event) -> SearchState:
             return replace(_resumed(state), status="stopped")
         case RunFinished():
             return replace(state, status=event.outcome)
+        case CheckpointDeleted():
+            return replace(state, deleted=state.deleted | {event.checkpoint})
+        case StopRequested():
+            return replace(state, status="stopping") if state.status == "running" else state
         case PhaseStarted():
             return replace(state, current_step=event.step, items=())
         case PhaseFinished():
@@ -75,6 +83,10 @@ def evolve(state: SearchState, event: Event) -> SearchState:
             return replace(state, devices=state.devices | {event.device: None})
         case WorkerLost():
             return _lost(state, event.device)
+        case WorkerBlocked():
+            return replace(state, blocked=state.blocked | {event.device})
+        case WorkerUnblocked():
+            return replace(state, blocked=state.blocked - {event.device})
         case JobAssigned():
             return _assigned(state, event)
         case JobFinished() | JobFailed():
@@ -94,9 +106,21 @@ def _resumed(state: SearchState) -> SearchState:
     for job_id, job in state.jobs.items():
         if job.status == "running":
             jobs[job_id] = replace(job, status="interrupted", device=None)
-        elif job.status == "failed" and state.status == "stopped" and job.subject_id in state.open_subjects:
+        elif job.status == "failed" and state.status == "stopped" and _may_go_on(state, job):
             jobs[job_id] = replace(job, status="interrupted", failures=())
-    return replace(state, status="running", devices={}, jobs=jobs, abandoned_in_a_row=())
+    return replace(
+        state,
+        status="running",
+        devices={},
+        blocked=frozenset(),
+        lost=frozenset(),
+        jobs=jobs,
+        abandoned_in_a_row=(),
+    )
+
+
+def _may_go_on(state: SearchState, job: Job) -> bool:
+    return state.subject(job.subject_id).outcome != "abandoned"
 
 
 def _lost(state: SearchState, device: str) -> SearchState:
@@ -105,7 +129,8 @@ def _lost(state: SearchState, device: str) -> SearchState:
     for job in jobs.values():
         if job.status == "running" and job.device == device:
             jobs = jobs | {job.job_id: replace(job, status="interrupted", device=None)}
-    return replace(state, jobs=jobs, devices={name: job for name, job in state.devices.items() if name != device})
+    devices = {name: job for name, job in state.devices.items() if name != device}
+    return replace(state, jobs=jobs, devices=devices, blocked=state.blocked - {device})
 
 
 def _candidate(event: CandidateProposed | NetworkGiven, **more: Any) -> Candidate:
@@ -179,12 +204,27 @@ def _ended(state: SearchState, event: JobFinished | JobFailed) -> SearchState:
     state = replace(state, devices=state.devices | {job.device: None})
     if isinstance(event, JobFailed):
         failures = (*job.failures, Failure(event.fault, job.device))
-        failed = replace(job, status="failed", device=None, failures=failures, fault=event.fault, message=event.message)
-        return replace(state, jobs=state.jobs | {job.job_id: failed})
+        failed = replace(
+            job,
+            status="failed",
+            device=None,
+            failures=failures,
+            fault=event.fault,
+            message=event.message,
+            lost=event.checkpoint,
+        )
+        lost = state.lost | ({event.checkpoint} if event.checkpoint else set())
+        return replace(state, lost=lost, jobs=state.jobs | {job.job_id: failed})
+    made = {event.checkpoint}
+    state = replace(state, deleted=state.deleted - made, lost=state.lost - made)
     state = replace(state, jobs=state.jobs | {job.job_id: replace(job, status="finished", device=None)})
     if job.subject_id in state.reignitions:
         state = _closed(state, job.subject_id, "done")
-        reignition = replace(state.reignitions[job.subject_id], checkpoint=event.checkpoint)
+        reignition = replace(
+            state.reignitions[job.subject_id],
+            checkpoint=event.checkpoint,
+            checkpoint_bytes=event.checkpoint_bytes,
+        )
         return replace(state, reignitions=state.reignitions | {job.subject_id: reignition})
     return _measured(state, job, event)
 
@@ -192,9 +232,17 @@ def _ended(state: SearchState, event: JobFinished | JobFailed) -> SearchState:
 def _measured(state: SearchState, job: Job, event: JobFinished) -> SearchState:
     """With one more training of a candidate; the last one makes it done, unless it was abandoned meanwhile."""
     measurement = Measurement(
-        event.ap or 0.0, event.checkpoint, event.params, event.flops, event.peak_memory_bytes, event.latency_ms
+        event.ap or 0.0,
+        event.checkpoint,
+        event.checkpoint_bytes,
+        event.params,
+        event.flops,
+        event.peak_memory_bytes,
+        event.latency_ms,
     )
     candidate = state.candidates[job.subject_id]
+    if candidate.outcome == "done":
+        return _restored(state, candidate, job.repeat, event)
     measurements = candidate.measurements | {job.repeat: measurement}
     candidate = replace(candidate, measurements=measurements)
     complete = candidate.outcome == "pending" and len(measurements) == candidate.seeds
@@ -205,3 +253,12 @@ def _measured(state: SearchState, job: Job, event: JobFinished) -> SearchState:
         candidate = replace(candidate, ap=ap, checkpoint=measurements[best].checkpoint)
     state = replace(state, candidates=state.candidates | {job.subject_id: candidate})
     return _closed(state, job.subject_id, "done") if complete else state
+
+
+def _restored(state: SearchState, candidate: Candidate, repeat: int, event: JobFinished) -> SearchState:
+    """A candidate that was trained again for its lost weights: its results, which others were decided from, stay."""
+    before = candidate.measurements[repeat]
+    again = replace(before, checkpoint=event.checkpoint, checkpoint_bytes=event.checkpoint_bytes)
+    checkpoint = event.checkpoint if candidate.checkpoint == before.checkpoint else candidate.checkpoint
+    candidate = replace(candidate, checkpoint=checkpoint, measurements=candidate.measurements | {repeat: again})
+    return replace(state, candidates=state.candidates | {candidate.candidate_id: candidate})

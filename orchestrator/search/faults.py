@@ -7,7 +7,9 @@
 | crash, hang, bug | again after a pause, twice for a crash |
 | lost_device | again elsewhere or on the device's next worker; the network is not to blame, but three times is enough |
 | broken_promise | given up at once: it would fail again |
-| data, checkpoint | the run stops until somebody has mended what is missing or damaged; a reignition is given up |
+| checkpoint | a file that is missing or damaged is made again by the training that made it (`weights`), twice |
+| disk_full | again after a pause, four times; then the run stops. (Weights wait in the worker until there is room.) |
+| data | the run stops until somebody has mended what is missing or damaged; a reignition is given up |
 
 Where candidates fail for good one after another, it is not the networks: the run stops and says so.
 """
@@ -27,10 +29,12 @@ ATTEMPTS: dict[Fault, int] = {
     "bug": 2,
     "lost_device": 3,
     "broken_promise": 1,
+    "checkpoint": 3,
+    "disk_full": 5,
 }
 """Trainings of one job that may end so before it is given up."""
 
-MENDED_BY_USER: tuple[Fault, ...] = ("data", "checkpoint")
+MENDED_BY_USER: tuple[Fault, ...] = ("data", "checkpoint", "disk_full")
 
 MAX_FAILURES = 4  # of one job, whatever the faults
 MAX_ABANDONED = 5  # candidates in a row, before the run stops
@@ -52,7 +56,10 @@ def stops_the_run(job: Job) -> bool:
     """Whether nothing goes on before somebody has mended what the job needs."""
     if job.status != "failed":
         return False
-    return job.fault == "checkpoint" or (job.fault == "data" and job.kind != "reignite")
+    if job.fault in ("checkpoint", "disk_full"):
+        same = [failure for failure in job.failures if failure.fault == job.fault]
+        return (job.fault == "checkpoint" and job.lost is None) or len(same) >= ATTEMPTS[job.fault]
+    return job.fault == "data" and job.kind != "reignite"
 
 
 def devices_for(job: Job, devices: Collection[str]) -> list[str]:
@@ -68,5 +75,7 @@ def batch_parts(job: Job | None) -> int:
 
 def pause_s(job: Job | None) -> float:
     """Seconds before the next attempt."""
-    crashes = [failure for failure in job.failures if failure.fault in ("crash", "hang", "bug")] if job else []
+    crashes = (
+        [failure for failure in job.failures if failure.fault in ("crash", "hang", "bug", "disk_full")] if job else []
+    )
     return PAUSE_S * 2 ** (len(crashes) - 1) if crashes else 0.0

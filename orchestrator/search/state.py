@@ -20,6 +20,7 @@ class Measurement:
 
     ap: float
     checkpoint: str
+    checkpoint_bytes: int | None = None
     params: int | None = None
     flops: int | None = None
     peak_memory_bytes: int | None = None
@@ -75,6 +76,7 @@ class Reignition:
     trigger: str
     outcome: Outcome = "pending"
     checkpoint: str | None = None
+    checkpoint_bytes: int | None = None
     seeds: int = 1  # trained once, unlike a candidate
 
 
@@ -100,6 +102,7 @@ class Job:
     device: str | None = None
     fault: Fault | None = None
     message: str = ""
+    lost: str | None = None  # the checkpoint that the last attempt failed for
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class SearchState:
     seed: int = 0
     window: int = 1
     heads: Heads | None = None
-    status: Literal["new", "running", "stopped", "completed", "failed"] = "new"
+    status: Literal["new", "running", "stopping", "stopped", "completed", "failed"] = "new"
     current_step: str | None = None
     finished_steps: tuple[FinishedStep, ...] = ()
     items: tuple[str, ...] = ()
@@ -133,6 +136,11 @@ class SearchState:
     abandoned_in_a_row: tuple[str, ...] = ()  # candidates since one was trained, or the run resumed
     open_subjects: tuple[str, ...] = ()  # subjects without an outcome, in the order of decision
     devices: dict[str, str | None] = field(default_factory=dict)  # device -> job running there
+    blocked: frozenset[str] = frozenset()  # devices that wait for room on the disk
+    deleted: frozenset[str] = frozenset()  # checkpoints that went, to keep to what the configuration bounds
+    lost: frozenset[str] = (
+        frozenset()
+    )  # checkpoints that a worker found missing or damaged since the run began or resumed
 
     @property
     def step(self) -> Step:
@@ -156,8 +164,18 @@ class SearchState:
     def is_over(self) -> bool:
         return self.status in ("completed", "failed")
 
+    @property
+    def gone(self) -> frozenset[str]:
+        """Checkpoints that no training can begin with."""
+        return self.deleted | self.lost
+
     def subject(self, subject_id: str) -> Candidate | Reignition:
         return self.candidates.get(subject_id) or self.reignitions[subject_id]
+
+
+def job_id_of(subject_id: str, repeat: int = 1) -> str:
+    """``j-s-0007``, and ``j-s-0007-2`` for the second training of a candidate."""
+    return f"j-{subject_id}" + (f"-{repeat}" if repeat > 1 else "")
 
 
 def rank(candidate: Candidate) -> tuple[float, int, str]:

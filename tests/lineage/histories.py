@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from lineage import events as ev
-from lineage.projections import KEYS
+from lineage.rows import KEYS
 from lineage.store import EventStore
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -189,6 +189,11 @@ INTERRUPTIONS: list[ev.Event] = [
         step="serial", phase="serial", reason="exhausted", best_candidate_id="s-0", refused={"duplicate": 1000}
     ),
     ev.RunFinished(outcome="completed", reason="end of pipeline", best_candidate_id="s-0"),
+    ev.StopRequested(by="somebody"),
+    ev.WorkerBlocked(device="cpu:0", reason="no space left on device"),
+    ev.WorkerUnblocked(device="cpu:0"),
+    ev.RecordingDelayed(reason="no space left on device", seconds=61.5),
+    ev.CheckpointDeleted(checkpoint="c" * 64, subject_id="s-0"),
 ]
 
 

@@ -5,7 +5,7 @@ import sys
 import time
 
 from lineage.events import JobFinished, WorkerStarted, to_json
-from trainers.protocol import JOB, SIGN_OF_LIFE, WorkerSetup
+from trainers.protocol import JOB, SIGN_OF_LIFE, STOP, WorkerSetup
 
 
 def say(line: str) -> None:
@@ -21,8 +21,12 @@ def main() -> None:
         sys.exit(2)
     if mode == "die_at_once":
         os._exit(7)
+    once = setup.logs / f"was-here-{setup.device}"
+    if mode == "slow_start" and not once.exists():
+        once.touch()
+        time.sleep(60)
     say(to_json(WorkerStarted(device=setup.device, name="fake")))
-    while line := sys.stdin.readline():
+    while (line := sys.stdin.readline()) and line.strip() != STOP.decode():
         job = JOB.validate_json(line)
         if mode == "die" and job.attempt == 1:
             os._exit(9)
@@ -35,6 +39,11 @@ def main() -> None:
             if job.attempt == 1 and job.job_id == "j-s-0001":
                 os._exit(9)
             time.sleep(0.6 if job.attempt == 1 else 0)
+        if mode == "wait_for_stop" and job.job_id != "j-s-0001":
+            assert sys.stdin.readline().strip() == STOP.decode()
+            if job.job_id == "j-s-0002":
+                say(to_json(JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint="c", ap=0.5)))
+            return  # the epoch of another is kept
         if mode == "babble" and job.attempt == 1:
             say("what is this")
             continue

@@ -9,7 +9,7 @@ from given import REIGNITE, configuration, failing, folded, network_given, searc
 from histories import NOON
 
 from lineage import events as ev
-from lineage.projections import KEYS
+from lineage.rows import KEYS
 from lineage.store import EventStore
 from lineage.story import Story, advance
 from orchestrator.search.proposal import is_control

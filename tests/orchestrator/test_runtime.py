@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 from given import configuration, run_started
 
-from lineage.events import Event, JobAssigned, JobFailed, JobFinished, Recorded, RunStopped, WorkerLost, WorkerStarted
+from lineage.events import (
+    Event,
+    JobAssigned,
+    JobFailed,
+    JobFinished,
+    Recorded,
+    RunStopped,
+    StopRequested,
+    WorkerLost,
+    WorkerStarted,
+)
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.errors import ConfigError, InfrastructureError
@@ -42,7 +52,7 @@ def run(store: EventStore, executor: Executor, stop_after: int | None = None) ->
         def listen(recorded: Recorded) -> None:
             heard.append(recorded)
             if len(heard) == stop_after:
-                runtime.stop.set()
+                runtime.ask(StopRequested(by="somebody"))
 
         runtime.listeners.append(listen)
         return await runtime.run([run_started(configuration())])
@@ -143,6 +153,38 @@ def test_a_worker_that_hangs_is_killed_and_its_training_tried_again(
     assert (failed.job_id, failed.fault) == ("j-s-0002", "hang")
     assert reason in failed.message
     assert state.candidates["s-0002"].outcome == "done"
+
+
+def test_a_worker_that_hangs_as_it_starts_is_replaced(store: EventStore, tmp_path: Path):
+    state, heard = run(store, workers(tmp_path, "slow_start", patience=Patience(silence_s=0.5)))
+    assert state.status == "completed"
+    lost = [one.event.message for one in heard if isinstance(one.event, WorkerLost)]
+    assert len(lost) == 2
+    assert all("was killed: not ready after" in message for message in lost)
+
+
+def test_a_run_that_is_asked_to_stop_lets_trainings_finish_or_keep_their_epoch(store: EventStore, tmp_path: Path):
+    heard: list[Recorded] = []
+
+    async def search() -> SearchState:
+        executor = workers(tmp_path, "wait_for_stop")
+        runtime = Runtime(SearchState(), writer, executor, lambda: datetime.now(UTC))
+
+        def listen(recorded: Recorded) -> None:
+            heard.append(recorded)
+            if isinstance(recorded.event, JobAssigned) and recorded.event.subject_id == "s-0003":
+                asyncio.get_running_loop().call_later(0.3, runtime.ask, StopRequested(by="somebody"))
+
+        runtime.listeners.append(listen)
+        return await runtime.run([run_started(configuration())])
+
+    with EventWriter(store) as writer:
+        state = asyncio.run(search())
+    after = [one.event for one in heard if one.seq > next(o.seq for o in heard if isinstance(o.event, StopRequested))]
+    assert [type(event) for event in after] == [JobFinished, RunStopped]
+    assert after[0].job_id == "j-s-0002"
+    assert state.status == "stopped"
+    assert (state.jobs["j-s-0002"].status, state.jobs["j-s-0003"].status) == ("finished", "interrupted")
 
 
 def test_what_a_resumed_training_took_is_no_measure_of_whole_ones(store: EventStore, tmp_path: Path):

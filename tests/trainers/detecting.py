@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from lineage.events import Event, JobFinished
+from trainers.channel import Channel
 from trainers.detection import DetectionTrainer
 from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
 from trainers.template import load_template
@@ -36,9 +37,10 @@ def train(
     epochs: int = 1,
     events: list[Event] | None = None,
     emit: Callable[[Event], None] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
     **changes: object,
 ) -> Outcome:
     events = [] if events is None else events
     settings = {"job_id": "j-0001", "attempt": 1} | changes
     job = DetectionJob(network=network, parent=parent, epochs=epochs, seed=seed, **settings)
-    return Outcome(events, trainer.run(job, emit or events.append))
+    return Outcome(events, trainer.run(job, Channel(emit or events.append, stopping=stopping)))

@@ -14,6 +14,7 @@ from PIL import Image
 from lineage.events import EpochFinished, Event, JobFinished
 from trainers import checkpoints, classification
 from trainers.backbone import SpNet
+from trainers.channel import Channel
 from trainers.errors import CheckpointError, DataError, NonFiniteError
 from trainers.protocol import ClassificationJob, NetworkRef, WorkerSetup
 from trainers.template import load_template
@@ -48,7 +49,7 @@ def run(
     events: list[Event] = []
     settings = {"epochs": 2, "batch_size": 16, "learning_rate": 0.002, "seed": 0} | changes
     job = ClassificationJob(job_id="r-0001", attempt=1, network=network, data=data, **settings)
-    return events, classification.run(job, template, setup.checkpoints, torch.device("cpu"), events.append)
+    return events, classification.run(job, template, setup.checkpoints, torch.device("cpu"), Channel(events.append))
 
 
 def test_every_epoch_is_reported_and_the_loss_falls(
@@ -91,7 +92,7 @@ def test_a_training_that_was_cut_off_goes_on_after_its_last_epoch_and_ends_with_
     settings = {"network": network, "data": images, "epochs": 4, "batch_size": 16, "learning_rate": 0.002, "seed": 0}
     job = ClassificationJob(job_id="r-0001", attempt=1, **settings)
     with pytest.raises(KeyError):
-        classification.run(job, template, setup.checkpoints, torch.device("cpu"), cut)
+        classification.run(job, template, setup.checkpoints, torch.device("cpu"), Channel(cut))
     events, rest = run(setup, template, network, images, epochs=4)
     assert [event.epoch for event in events if isinstance(event, EpochFinished)] == [3, 4]
     assert (rest.checkpoint, rest.accuracy) == (whole.checkpoint, whole.accuracy)

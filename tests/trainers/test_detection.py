@@ -14,6 +14,7 @@ from lineage.architecture import Genotype
 from lineage.events import EpochFinished, Event, WeightsInherited
 from lineage.morphism import AddStage, Blueprint, Branch, Expand, Morphism, Swap, apply
 from trainers import checkpoints, detection, runner
+from trainers.channel import Channel
 from trainers.detection import DetectionTrainer
 from trainers.errors import NonFiniteError, PromiseError, TrainerError
 from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
@@ -282,7 +283,7 @@ def test_diverging_training_is_stopped_within_its_first_epoch(
     events: list[Event] = []
     job = DetectionJob(job_id="j", attempt=1, network=seed_network, parent=None, epochs=1, seed=0)
     with pytest.raises(NonFiniteError, match=r"epoch 1, iteration|no longer finite"):
-        diverging.run(job, events.append)
+        diverging.run(job, Channel(events.append))
     assert events == []
 
 

@@ -8,6 +8,7 @@ from detecting import Outcome, train
 
 from lineage.events import EpochFinished, Event
 from trainers.detection import DetectionTrainer
+from trainers.errors import Stopped
 from trainers.protocol import NetworkRef, WorkerSetup
 
 pytestmark = pytest.mark.usefixtures("in_workdir")
@@ -37,3 +38,27 @@ def test_a_training_that_was_cut_off_goes_on_after_its_last_epoch_and_ends_with_
         assert rest.finished.checkpoint == whole.finished.checkpoint
         assert (rest.finished.ap, rest.finished.ap50) == (whole.finished.ap, whole.finished.ap50)
     assert not list(setup.checkpoints.glob("*.unfinished"))
+
+
+def test_a_training_that_is_to_stop_keeps_its_epoch_and_goes_on_to_the_same_weights(
+    trainer: DetectionTrainer, seed_network: NetworkRef, setup: WorkerSetup
+) -> None:
+    whole = train(trainer, seed_network, epochs=3, job_id="j-whole")
+    events: list[Event] = []
+    with pytest.raises(Stopped, match="j-stopped was asked to stop; its last epoch is kept"):
+        train(trainer, seed_network, epochs=3, events=events, job_id="j-stopped", stopping=lambda: len(events) == 2)
+    assert [event.epoch for event in events] == [1, 2]
+    assert list(setup.checkpoints.glob("j-stopped.*.unfinished"))
+    rest = train(trainer, seed_network, epochs=3, job_id="j-stopped", attempt=2)
+    assert [event.epoch for event in rest.events] == [3]
+    assert rest.finished.checkpoint == whole.finished.checkpoint
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_training_that_is_to_stop_in_its_last_epoch_finishes(
+    trainer: DetectionTrainer, seed_network: NetworkRef, epochs: int
+) -> None:
+    events: list[Event] = []
+    stopping = {1: lambda: True, 2: lambda: len(events) == 2}[epochs]
+    outcome = train(trainer, seed_network, epochs=epochs, events=events, job_id="j-last", stopping=stopping)
+    assert outcome.finished.checkpoint

@@ -19,7 +19,7 @@ from lineage.architecture import Genotype
 from lineage.events import Event, JobFailed, JobFinished, WeightsInherited, WorkerStarted, from_json
 from lineage.morphism import Blueprint, Expand, apply
 from trainers.errors import CheckpointError, DataError, NonFiniteError, PromiseError, TemplateError
-from trainers.protocol import SIGN_OF_LIFE, ClassificationJob, DetectionJob, NetworkRef, WorkerSetup
+from trainers.protocol import SIGN_OF_LIFE, STOP, ClassificationJob, DetectionJob, NetworkRef, WorkerSetup
 from trainers.worker import fault
 
 WORKER = [sys.executable, "-m", "trainers.worker"]
@@ -168,6 +168,32 @@ def test_ctrl_c_is_left_to_the_orchestrator(worker: Worker, seed_network: Networ
 def test_line_that_is_no_job_ends_it_with_a_reason(worker: Worker) -> None:
     worker.send('{"type": "cooking"}')  # the last test to use this worker
     assert "no job" in worker.refusal()
+
+
+def test_a_worker_that_is_to_stop_finishes_its_last_epoch_and_ends(
+    setup: WorkerSetup, seed_network: NetworkRef
+) -> None:
+    worker = Worker(setup)
+    worker.event()
+    worker.send(detection("s-stop", seed_network).model_dump_json())
+    worker.send(STOP.decode())
+    kinds = [worker.event().kind for _ in range(2)]
+    assert kinds == ["EpochFinished", "JobFinished"]
+    assert worker.process.wait(30) == 0
+    worker.close()
+
+
+def test_a_worker_that_is_to_stop_keeps_its_epoch_and_ends(setup: WorkerSetup, seed_network: NetworkRef) -> None:
+    worker = Worker(setup)
+    worker.event()
+    worker.send(detection("s-kept", seed_network, epochs=50).model_dump_json())
+    while worker.event().kind != "EpochFinished":
+        pass
+    worker.send(STOP.decode())
+    assert worker.process.wait(60) == 0
+    assert b"JobFinished" not in worker.process.stdout.read()
+    assert list(setup.checkpoints.glob("s-kept.*.unfinished"))
+    worker.close()
 
 
 def test_first_line_that_is_no_setup_is_refused(seed_network: NetworkRef) -> None:
