@@ -29,6 +29,7 @@ from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.outputs import write_outputs
 from orchestrator.preparation import check_limits
+from orchestrator.refetch import refetch
 from orchestrator.requests import REIGNITE_SIGNAL, why_not_reignite
 from orchestrator.run_folder import RunFolder
 from orchestrator.runtime import Listener, Runtime
@@ -140,6 +141,8 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
             if started.simulated
             else find_devices(started.config["general"]["worker"]["cpu_workers"])
         )
+        if not started.simulated:
+            refetch(folder, state, Path(started.workdir))
         executor = _executor(folder, started, devices, log[-1].ts)
         return _drive(folder, store, state, executor, [RunResumed()], watchers)
 

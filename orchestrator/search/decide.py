@@ -37,6 +37,8 @@ from orchestrator.search.state import SearchState, job_id_of
 from orchestrator.search.weights import deletions, jobs_of, owner_of, wanted
 from orchestrator.sections import Limits
 
+GIVEN = "it was given to this run and can't be made again here: see that its source is there, and resume the run"
+
 _PROPOSERS = {
     "serial": serial.propose,
     "parallel": parallel.propose,
@@ -80,7 +82,7 @@ def _why_stop(state: SearchState) -> str | None:
         if stops_the_run(job):
             return job.message
         if job.status == "failed" and job.lost in state.lost and owner_of(state, job.lost or "") is None:
-            return f"{job.message}; it was given to this run and can't be made again here: see that its source is there"
+            return f"{job.message}; {GIVEN}"
         if is_final(job, state.devices) and state.subject(job.subject_id).outcome == "done":
             return f"the weights of {job.subject_id} are gone and can't be made again: {job.fault}: {job.message}"
         if job.subject_id == _indispensable(state) and is_final(job, state.devices):

@@ -124,8 +124,13 @@ def _may_be_parent(state: SearchState, candidate: Candidate) -> bool:
 def _needed(state: SearchState) -> set[str]:
     """Checkpoints of what is trained now, may be a parent next, is on the Pareto front, or is a result of the run."""
     needed: set[str] = set()
-    for subject_id in state.open_subjects:
+    subjects = list(state.open_subjects)
+    for subject_id in subjects:  # and whatever has to be trained again before
         needed |= needs(state, subject_id)
+        owners = [owner_of(state, checkpoint) for checkpoint in needs(state, subject_id) & state.gone]
+        subjects += [owner[0] for owner in owners if owner is not None]
+    used = {one.reignition_id for one in state.candidates.values()}
+    needed |= {one.checkpoint for name, one in state.reignitions.items() if one.checkpoint and name not in used}
     ids = {done.best_candidate_id for done in state.finished_steps} | set(state.given.values())
     if state.current_step is not None:
         ids |= _next_parents(state)
@@ -144,8 +149,6 @@ def _next_parents(state: SearchState) -> set[str | None]:
     newest = max(one.ignition for one in results)
     family = [one for one in results if one.ignition == newest]
     ids |= {one.candidate_id for one in family[: state.step.search.max_optimal + state.window]}
-    last = state.reignitions.get(state.items[-1])
-    ids |= {last.candidate_id} if last is not None else set()
     return ids | {finished(state, "").best_candidate_id, results[0].candidate_id}
 
 

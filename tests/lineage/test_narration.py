@@ -8,6 +8,7 @@ from lineage.events import (
     CandidateAbandoned,
     CandidateProposed,
     CandidateRuledOut,
+    CheckpointDeleted,
     EpochFinished,
     Event,
     JobAssigned,
@@ -17,6 +18,7 @@ from lineage.events import (
     PhaseFinished,
     PhaseStarted,
     Recorded,
+    RecordingDelayed,
     ReignitionAbandoned,
     ReignitionProposed,
     ReignitionRequested,
@@ -24,9 +26,12 @@ from lineage.events import (
     RunResumed,
     RunStarted,
     RunStopped,
+    StopRequested,
     WeightsInherited,
+    WorkerBlocked,
     WorkerLost,
     WorkerStarted,
+    WorkerUnblocked,
 )
 from lineage.narration import Narrator
 from lineage.wording import duration, quantity
@@ -351,3 +356,42 @@ def test_quantities_have_three_digits_and_a_suffix(value, text):
 )
 def test_durations_are_short(seconds, text):
     assert duration(seconds) == text
+
+
+def test_what_keeps_a_run_going_and_what_ends_it():
+    lines = told(
+        STARTED,
+        SEED,
+        assigned("j-1", "s-0001"),
+        WorkerBlocked(device="cpu:0", reason="writing a checkpoint: No space left on device"),
+        WorkerUnblocked(device="cpu:0"),
+        RecordingDelayed(reason="1 event can't be stored: No space left on device", seconds=93.2),
+        StopRequested(by="somebody (SIGINT)"),
+        CheckpointDeleted(checkpoint="ab" * 32, subject_id="s-0001"),
+        finished("j-1", ap=0.1),
+        StopRequested(by="somebody"),
+    )
+    assert lines[3:] == [
+        "cpu:0 waits for room on the disk: writing a checkpoint: No space left on device",
+        "cpu:0 found room on the disk and goes on",
+        "nothing could be recorded for 1m33s: 1 event can't be stored: No space left on device",
+        "stop requested by somebody (SIGINT): 1 training finishes the epoch first; asked once more, it stops at once",
+        None,
+        "s-0001 AP 0.100 (best): b_11-21_0-0, 1m00s",
+        "stop requested by somebody; asked once more, it stops at once",
+    ]
+
+
+def test_a_training_for_lost_weights_is_told_as_one():
+    lines = told(
+        STARTED,
+        SEED,
+        assigned("j-1", "s-0001"),
+        finished("j-1", ap=0.1),
+        assigned("j-1", "s-0001", attempt=2),
+        finished("j-1", attempt=2, ap=0.1),
+    )
+    assert lines[-2:] == [
+        "s-0001 fast training on cpu:0, attempt 2: its weights are gone",
+        "s-0001 has its weights again, 10s",
+    ]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lineage.events import Event, WorkerStarted
+from lineage.store import EventStore
 from orchestrator import launch
 from orchestrator.config_file import load_config
 from orchestrator.errors import ConfigError
@@ -53,3 +54,17 @@ def test_a_resumption_sweeps_what_a_killed_worker_was_writing(tmp_path: Path):
         file.touch()
     resume_run(folder, Watchers())
     assert list(folder.checkpoints.iterdir()) == [kept]
+
+
+def test_a_resumption_removes_weights_that_were_to_go(tmp_path: Path):
+    folder = RunFolder(tmp_path / "run")
+    config = load_config(EXAMPLE, ["general.keep_checkpoints=0"])
+    start_run(folder, Plan(config, EXAMPLE.read_text(), EXAMPLE.parent, simulate=True), Watchers())
+    with EventStore.open(folder.database) as store:
+        gone = [one.event.checkpoint for one in store.read(kinds=["CheckpointDeleted"])]
+        kept = store.query("SELECT checkpoint FROM measurements WHERE deleted_at IS NULL").rows
+    for name in (*gone, *(name for (name,) in kept)):
+        (folder.checkpoints / f"{name}.safetensors").touch()
+    resume_run(folder, Watchers())
+    assert gone
+    assert sorted(file.stem for file in folder.checkpoints.iterdir()) == sorted(name for (name,) in kept)

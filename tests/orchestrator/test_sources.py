@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elsewhere import best_of, given, log_of, starting_from, the_one, write_run
@@ -21,11 +24,14 @@ from lineage.events import (
     WorkerStarted,
 )
 from lineage.morphism import Blueprint
+from orchestrator.config import RunConfig
 from orchestrator.config_file import parse_config
 from orchestrator.errors import ConfigError, RunError
+from orchestrator.refetch import refetch
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.decide import plan
 from orchestrator.search.state import rank
+from orchestrator.sources import given_networks
 
 VEGA_RECORD = """arch,worker_id,pre_arch,pre_worker_id,t_start,t_end,t_eclapsed,memory,fps,mAP
 r_111-2111-211111-211_0-0-0-0,1,111-2111-211111-211,-1,2020-08-01_10:00:00,2020-08-01_11:00:00, 1:00:00,4000,9.1,0.31
@@ -257,3 +263,22 @@ def test_a_search_goes_on_from_what_it_is_given(tmp_path: Path, old_run: RunFold
         if isinstance(event, CandidateProposed)
     )
     assert (first.parent_id, first.code, first.block_ids) == ("i-0001", network.code, network.block_ids)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: (file.unlink(), file.write_bytes(b"damaged"))])
+def test_given_weights_that_are_lost_are_fetched_again(
+    tmp_path: Path, old_run: RunFolder, damage: Callable[[Path], Any]
+):
+    new = RunFolder(tmp_path / "new")
+    started = run_started(configuration(last_search_result=str(old_run.path)))
+    (event,) = given_networks(RunConfig.model_validate(started.config), tmp_path, new.checkpoints, simulate=False)
+    state = folded([started, event])
+    file = new.checkpoints / f"{event.checkpoint}.safetensors"
+    whole = file.read_bytes()
+    damage(file)
+    refetch(new, state, tmp_path)
+    assert file.read_bytes() == whole
+    shutil.rmtree(old_run.path)
+    damage(file)
+    refetch(new, state, tmp_path)
+    assert not file.exists()

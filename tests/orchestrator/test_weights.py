@@ -117,7 +117,8 @@ def test_lost_weights_that_were_given_stop_the_run():
     failed = JobFailed(job_id=assigned.job_id, attempt=1, fault="checkpoint", message="it is gone", checkpoint="g")
     (stopped,) = of(plan(folded([*log, failed])), RunStopped)
     assert stopped.reason == (
-        "it is gone; it was given to this run and can't be made again here: see that its source is there"
+        "it is gone; it was given to this run and can't be made again here: see that its source is there, and "
+        "resume the run"
     )
 
 

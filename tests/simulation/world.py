@@ -1,9 +1,9 @@
 """A world of faults: the real decisions, runtime, writer and store; trainings, clock, deaths and disk out of a seed.
 
 A world outlives the orchestrators in it. Each life opens the store that the last one left, folds it, and runs until the
-search is over or the world ends that life: between two steps, while a transaction is written, or by a full disk. What a
-training comes to depends on its job and on how often it failed before alone, so the outcome of a search without any death
-is what it has to come to with them.
+search is over or the world ends that life: between two steps, or while a transaction is written. Now and then the disk is
+full, and weights are lost. What a training comes to depends on its job and on how often it failed before alone, so the
+outcome of a search without any of that is what it has to come to with it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lineage.errors import StoreError
+from lineage.errors import StoreFull
 from lineage.events import (
     Event,
     Fault,
@@ -37,6 +37,7 @@ from orchestrator.executors.simulated import simulate
 from orchestrator.runtime import Runtime
 from orchestrator.search.evolve import evolve
 from orchestrator.search.state import SearchState
+from orchestrator.search.weights import needs
 
 TRIALS: tuple[tuple[Fault, ...], ...] = (
     ("crash",),
@@ -61,13 +62,16 @@ class Died(BaseException):
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes wrong: how likely each job fails, and how likely the orchestrator dies or the disk is full at a write."""
+    """What goes wrong: how likely each job fails, how likely the orchestrator dies or the disk is full at a write, and how
+    likely weights are lost after a training.
+    """
 
     seed: int
     faults: float = 0.25
     doom: float = 0.05
     deaths: float = 0.0
     full_disk: float = 0.0
+    losses: float = 0.0
     kill_at: int | None = None  # the first life dies once so many events are recorded
 
 
@@ -80,6 +84,9 @@ class World:
     plan: Plan
     lives: int = 0
     mended: set[str] = field(default_factory=set)
+    weights: set[str] = field(default_factory=set)  # on the disk
+    losses: int = 0
+    waits: int = 0
     clock: datetime = datetime(2030, 1, 1, tzinfo=UTC)
 
     def __post_init__(self) -> None:
@@ -93,14 +100,16 @@ class World:
             try:
                 if self._live().is_over:
                     return self._look()
-            except (Died, StoreError):
+            except Died:
                 pass
         raise AssertionError(f"not over after {MAX_LIVES} lives\n{self.story()}")
 
     def _live(self) -> SearchState:
         if self.path is None:
             first = [RunResumed()] if self._memory else [self.started]
-            return asyncio.run(Runtime(self._look()[0], _Memory(self._memory), _Executor(self), self._now).run(first))  # type: ignore[arg-type]
+            return asyncio.run(
+                Runtime(self._look()[0], _Memory(self._memory), _Executor(self), self._now, 0).run(first)
+            )  # type: ignore[arg-type]
         new = not self.path.exists()
         with EventStore.create(self.path) if new else EventStore.open(self.path) as store:
             log = list(store.read())
@@ -110,7 +119,7 @@ class World:
             if state.is_over:
                 return state
             with EventWriter(store) as writer:
-                runtime = Runtime(state, _Writer(writer, self, len(log)), _Executor(self), self._now)  # type: ignore[arg-type]
+                runtime = Runtime(state, _Writer(writer, self, len(log)), _Executor(self), self._now, 0)  # type: ignore[arg-type]
                 return asyncio.run(runtime.run([RunResumed()] if log else [self.started]))
 
     def _look(self) -> tuple[SearchState, list[Recorded]]:
@@ -171,7 +180,8 @@ class _Writer:
         if rng.random() < plan.deaths / 2:
             raise Died
         if rng.random() < plan.full_disk:
-            raise StoreError("no space left on device")
+            self._world.waits += 1
+            raise StoreFull("no space left on device")
         future = self._writer.append(events, ts)
         future.result()
         self._recorded += len(events)
@@ -215,21 +225,42 @@ class _Executor:
         world, rng = self._world, self._world.random
         fault = world.trial(state, assigned)
         reports, duration_s = simulate(state, assigned)
-        if fault is not None:
+        lost = sorted(needs(state, assigned.subject_id) - world.weights)
+        if lost:
+            assert world.plan.losses, f"{assigned.subject_id} begins without {lost}\n{world.story()}"
+            message = f"{lost[0]} is gone"
+            reports = [
+                JobFailed(
+                    job_id=assigned.job_id,
+                    attempt=assigned.attempt,
+                    fault="checkpoint",
+                    message=message,
+                    checkpoint=lost[0],
+                )
+            ]
+        elif fault is not None:
             failed = JobFailed(
                 job_id=assigned.job_id, attempt=assigned.attempt, fault=fault, message=f"{fault} happened"
             )
             reports = [*reports[: rng.randrange(len(reports))], failed]
-        if fault in ("crash", "hang", "lost_device"):
+        if fault in ("crash", "hang", "lost_device") and not lost:
             lost = WorkerLost(device=assigned.device, message=f"{fault} happened")
             reports = [*reports, lost, WorkerStarted(device=assigned.device, name="simulated, again")]
         self._later(duration_s + assigned.pause_s, reports)
         if rng.random() < 0.3:  # all of it once more, later
             about_jobs = [one for one in reports if not isinstance(one, WorkerStarted | WorkerLost)]
-            self._later(duration_s * rng.uniform(1, 3), about_jobs)
+            self._later(duration_s * rng.uniform(1, 3) + assigned.pause_s, about_jobs)
         if assigned.attempt > 1 and rng.random() < 0.5:  # an attempt that was given up comes to an end
             late = JobFinished(job_id=assigned.job_id, attempt=assigned.attempt - 1, checkpoint="late", ap=0.99)
             self._later(duration_s * rng.uniform(0, 2), [late])
+
+    def delete(self, checkpoint: str) -> None:
+        world = self._world
+        assert checkpoint in world.weights or world.plan.losses, f"{checkpoint} is deleted twice\n{world.story()}"
+        world.weights.discard(checkpoint)
+
+    def drain(self) -> None:
+        """Nobody asks a world to stop."""
 
     def _later(self, delay_s: float, reports: list[Event]) -> None:
         self._count += 1
@@ -239,6 +270,13 @@ class _Executor:
         assert self._due, f"nothing more can happen\n{self._world.story()}"
         self._time, _, reports = heapq.heappop(self._due)
         await asyncio.sleep(0)
+        world = self._world
+        world.weights |= {
+            one.checkpoint for one in reports if isinstance(one, JobFinished) and one.checkpoint != "late"
+        }
+        if world.weights and world.random.random() < world.plan.losses:
+            world.weights.discard(world.random.choice(sorted(world.weights)))
+            world.losses += 1
         return reports
 
     async def close(self) -> None:
