@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -183,6 +184,46 @@ def test_an_interrupt_says_how_to_go_on(spnas: Spnas, finished: Path, tmp_path: 
     assert live.returncode == 130, err
     assert "spnas-orch resume" in out
     assert "stopped" in spnas("status", folder / "run").stdout
+    assert spnas("resume", folder / "run").returncode == 0
+    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_lost(spnas: Spnas, finished: Path, tmp_path: Path):
+    folder = tmp_path / "full"
+    folder.mkdir()
+    live = paced(folder)
+    log = folder / "run" / "lineage.duckdb.wal"
+    wait_for(lambda: log.exists() and log.stat().st_size > 20_000)
+    _, hard = resource.prlimit(live.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(live.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))  # no file gets longer
+    time.sleep(3)
+    assert live.poll() is None
+    before = rows(spnas, folder / "run", "SELECT max(seq) AS seq FROM events")
+    time.sleep(1)
+    assert rows(spnas, folder / "run", "SELECT max(seq) AS seq FROM events") == before
+    resource.prlimit(live.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    out, err = live.communicate(timeout=60)
+    assert live.returncode == 0, err
+    assert err.count("the run waits for room") == 1
+    assert "nothing could be recorded for" in out
+    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
+    assert spnas("fsck", folder / "run").returncode == 0
+
+
+def test_a_run_that_finds_no_room_can_be_interrupted_and_resumed(spnas: Spnas, finished: Path, tmp_path: Path):
+    folder = tmp_path / "full"
+    folder.mkdir()
+    live = paced(folder)
+    log = folder / "run" / "lineage.duckdb.wal"
+    wait_for(lambda: log.exists() and log.stat().st_size > 20_000)
+    hard = resource.prlimit(live.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(live.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
+    time.sleep(2)
+    live.send_signal(signal.SIGTERM)
+    _, err = live.communicate(timeout=30)
+    assert live.returncode == 1
+    assert "make room and resume it" in err
+    assert "Traceback" not in err
     assert spnas("resume", folder / "run").returncode == 0
     assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
 

@@ -1,6 +1,7 @@
 """A worker process without torch, which behaves as its argument says: see `main`."""
 
 import os
+import signal
 import sys
 import time
 
@@ -30,6 +31,8 @@ def main() -> None:
         job = JOB.validate_json(line)
         if mode == "die" and job.attempt == 1:
             os._exit(9)
+        if mode == "stop" and job.job_id == "j-s-0002" and job.attempt == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
         if mode == "hang" and job.job_id == "j-s-0002" and job.attempt == 1:
             time.sleep(60)
         while mode == "spin" and job.job_id == "j-s-0002" and job.attempt == 1:

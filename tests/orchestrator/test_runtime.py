@@ -141,6 +141,7 @@ def test_workers_that_die_or_babble_are_replaced_and_the_search_ends(store: Even
     ("mode", "patience", "reason"),
     [
         ("hang", Patience(silence_s=0.5), "no sign of life for"),
+        ("stop", Patience(silence_s=0.5), "no sign of life for"),
         ("spin", Patience(least_s=0.5), "not done after"),
     ],
 )
