@@ -18,10 +18,12 @@ from orchestrator.inspection import print_json
 from orchestrator.run_folder import RunFolder, find_run
 
 CHECKPOINTS = """
-SELECT DISTINCT checkpoint, candidate_id AS owner FROM candidates WHERE checkpoint IS NOT NULL
-UNION ALL SELECT DISTINCT checkpoint, reignition_id FROM reignitions WHERE checkpoint IS NOT NULL
+SELECT DISTINCT checkpoint, candidate_id AS owner FROM measurements WHERE deleted_at IS NULL
+UNION ALL SELECT checkpoint, candidate_id FROM candidates WHERE status = 'given' AND checkpoint IS NOT NULL
+UNION ALL SELECT checkpoint, reignition_id FROM reignitions WHERE checkpoint IS NOT NULL AND deleted_at IS NULL
 ORDER BY owner
 """
+RESTORE = "restore it from a copy, or the run trains it again should it need it"
 EDGES = """
 SELECT child_id, parent_id FROM inheritance
 WHERE child_id NOT IN (SELECT candidate_id FROM candidates) OR parent_id NOT IN (SELECT candidate_id FROM candidates)
@@ -115,6 +117,6 @@ def _checkpoints(folder: RunFolder, checkpoints: list[tuple[str, str]]) -> Itera
         try:
             with file.open("rb") as content:
                 if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
-                    yield f"the checkpoint of {owner} is damaged: {file}; restore it from a copy"
+                    yield f"the checkpoint of {owner} is damaged: {file}; {RESTORE}"
         except OSError as error:
-            yield f"the checkpoint of {owner} can't be read: {file}: {error.strerror}; restore it from a copy"
+            yield f"the checkpoint of {owner} can't be read: {file}: {error.strerror}; {RESTORE}"

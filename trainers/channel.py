@@ -51,16 +51,16 @@ class Channel:
             wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
             try:
                 result = keep()
-            except NoRoomError:
+            except NoRoomError as error:
+                if self.stopping():
+                    raise Stopped(f"asked to stop, and {error}") from error
                 continue
             self.emit(WorkerUnblocked(device=self.device))
             return result
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if self.stopping():
-                raise Stopped("asked to stop while there is no room on the disk")
+        while time.monotonic() < until and not self.stopping():
             self.breathe()
             time.sleep(min(1.0, seconds))
 

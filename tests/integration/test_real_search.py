@@ -5,46 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from real import COMMAND, SMALL, ask, children, gone
 from safetensors import safe_open
 
-COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
-SMALL = {
-    "general.worker.cpu_workers": 2,
-    "serial.search_algorithm.max_sample": 5,
-    "serial.search_algorithm.reignite.n_stuck": 1,
-    "serial.search_algorithm.reignite.min_delta": 0.9,
-    "serial.search_algorithm.reignite.epoch": 1,
-    "parallel.search_algorithm.max_sample": 1,
-    "fullytrain.trainer.epoch": 1,
-}
 KILL_AFTER_JOBS = 2
-
-
-def ask(run: Path, query: str) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [COMMAND, "sql", str(run), query, "--format", "json"], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    result: list[dict[str, Any]] = json.loads(done.stdout)
-    return result
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 @pytest.fixture(scope="module")

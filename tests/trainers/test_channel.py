@@ -94,5 +94,7 @@ def test_where_there_is_room_nothing_is_said() -> None:
 
 
 def test_a_training_that_is_to_stop_does_not_wait_for_room() -> None:
+    disk = Disk(full=10**9)
     with pytest.raises(Stopped):
-        Channel(stopping=lambda: True).kept(Disk(full=10**9).keep)
+        Channel(stopping=lambda: True).kept(disk.keep)
+    assert disk.left == 10**9 - 2  # it looked once more
