@@ -11,7 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from lineage.errors import StoreError, StoreLocked
+from lineage import wal
+from lineage.errors import StoreDamaged, StoreError, StoreLocked
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,  # no query reads files or the network, whoever wrote it
@@ -20,14 +21,22 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # the other cores are for training, and transactions here are small
 }
 
+_DAMAGES = ("Corrupt", "Could not read", "not a valid DuckDB database file")
+_REPLAYING = "Failure while replaying WAL"  # whatever kind of error that ended in
+
 
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     """Connection to a database file; made if it does not exist and `read_only` is false.
 
     Raises:
         StoreLocked: another process has the file open.
-        StoreError: the file can't be opened, or is no database that this DuckDB can read.
+        StoreDamaged: the file or its write-ahead log is not as it was written, or is no database.
+        StoreError: the file can't be opened.
     """
+    try:
+        wal.check(path)
+    except OSError as error:
+        raise StoreError(f"{wal.wal_of(path)} can't be read: {error.strerror}") from None
     try:
         return duckdb.connect(path, read_only=read_only, config=_CONFIG)
     except duckdb.Error as error:
@@ -35,16 +44,27 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
             raise StoreLocked(
                 f"{path} is open in another process: only one can write it, and a reader needs a snapshot ({error})"
             ) from None
-        raise StoreError(f"{path} can't be opened: {error}") from None
+        raise wal.replayed(path, error) or _translation(f"{path} can't be opened", error, StoreError) from None
 
 
 @contextmanager
 def translated(action: str, kind: type[StoreError] = StoreError) -> Iterator[None]:
-    """Driver errors raised inside become `kind`, with what was tried and what the database said."""
+    """Driver errors raised inside become `kind`, or StoreDamaged, with what was tried and what the database said."""
     try:
         yield
     except duckdb.Error as error:
-        raise kind(f"{action}: {error}") from None
+        raise _translation(action, error, kind) from None
+
+
+def _translation(action: str, error: duckdb.Error, kind: type[StoreError]) -> StoreError:
+    """The error of this package that a driver error is; its first line where the rest is a stack trace."""
+    internal = isinstance(error, duckdb.InternalException | duckdb.FatalException)
+    found = str(error).splitlines()[0] if internal else str(error)
+    reading = internal or isinstance(error, duckdb.IOException)
+    damaged = isinstance(error, duckdb.SerializationException) or _REPLAYING in found
+    if damaged or (reading and any(one in found for one in _DAMAGES)):
+        return StoreDamaged(f"{action}: {found}; {wal.RESTORE}")
+    return kind(f"{action}: {found}")
 
 
 @contextmanager

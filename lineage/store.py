@@ -21,9 +21,9 @@ import duckdb
 import pydantic
 import pydantic_core
 
-from lineage import schema
+from lineage import schema, wal
 from lineage.database import connect, transaction, translated
-from lineage.errors import QueryError, StoreError, StoreExists, StoreLocked, StoreNotFound
+from lineage.errors import QueryError, StoreDamaged, StoreError, StoreExists, StoreLocked, StoreNotFound
 from lineage.events import Event, Recorded, from_json, to_json
 from lineage.projections import Address, Values
 from lineage.tables import Tables, column_types, insert
@@ -75,6 +75,8 @@ class EventStore:
             StoreNotFound: there is no file at `path`.
             StoreLocked: another process, or another object of this one, has it open.
             StoreTooNew: a later version of this program wrote it.
+            StoreEmpty: it was cut off as it was made, or its write-ahead log, which held all of it, is missing.
+            StoreDamaged: its files are not as they were written, or not of one moment.
             StoreError: the file is no event store.
         """
         _must_exist(path)
@@ -89,6 +91,7 @@ class EventStore:
         try:
             with translated(f"{path} is no event store"):
                 schema.check(store._connection)
+                _must_be_whole(store._connection, path)
         except StoreError:
             store.close()
             raise
@@ -114,6 +117,7 @@ class EventStore:
         changes = None
         with transaction(self._connection):
             migrated = schema.migrate(self._connection, new)
+            _must_be_whole(self._connection, self.path)
             (self._last_seq,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone() or (0,)
             tables = Tables(self._connection)
             if migrated and self._last_seq:
@@ -240,6 +244,14 @@ def refuse_if_writing(path: Path) -> None:
 def _must_exist(path: Path) -> None:
     if not path.is_file():
         raise StoreNotFound(f"{path}: there is no event store")
+
+
+def _must_be_whole(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Refuse a log with a hole or an event twice, which DuckDB makes of a file and a write-ahead log that don't match."""
+    places = "SELECT seq, row_number() OVER (ORDER BY seq) AS place FROM events"
+    wrong = f"SELECT seq, place FROM ({places}) WHERE seq <> place ORDER BY place, seq LIMIT 1"
+    for found, place in connection.execute(wrong).fetchall():
+        raise StoreDamaged(f"{path}: the log has event {found} where event {place} belongs; {wal.RESTORE}")
 
 
 def _log_row(recorded: Recorded) -> dict[str, Any]:
