@@ -10,6 +10,7 @@ Knows nothing of connections, events or tables.
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from lineage.errors import StoreDamaged
@@ -56,13 +57,15 @@ def replayed(path: Path, error: Exception) -> StoreDamaged | None:
     if position is None:
         return None
     commit = wal_of(path).read_bytes().rfind(COMMIT, 0, int(position[1]) - _FRAME_BYTES)
-    return _damaged(path, commit + len(COMMIT) if commit >= 0 else 0, "an entry has a wrong checksum")
+    return _damaged(path, commit + len(COMMIT) if commit >= 0 else len(HEADER), "an entry has a wrong checksum")
 
 
 def _damaged(path: Path, whole: int, found: str) -> StoreDamaged:
-    """What is wrong with the log of the database file at `path`, whose first bytes hold `whole` transactions."""
+    """What is wrong with the log of the database file at `path`, of which the first `whole` bytes are in order."""
     log = wal_of(path)
     last_resort = (
-        f"; without one, truncate -s {whole} {log} gives up what was recorded after that byte" if whole else ""
+        f"; without one, truncate -s {whole} {shlex.quote(str(log))} gives up what was recorded after that byte"
     )
+    if whole <= len(HEADER):  # that would be all of it
+        last_resort = ""
     return StoreDamaged(f"{log} is damaged after byte {whole}: {found}; {RESTORE}{last_resort}")
