@@ -83,7 +83,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     start = [COMMAND, "start", str(EXAMPLE), "--simulate", "--run-dir"]
     subprocess.run([*start, "finished"], cwd=folder, check=True, capture_output=True, timeout=60)
-    with subprocess.Popen([*start, "killed", "--speed", "300"], cwd=folder, stdout=subprocess.PIPE, text=True) as live:
+    with subprocess.Popen([*start, "killed", "--speed", "100"], cwd=folder, stdout=subprocess.PIPE, text=True) as live:
         assert live.stdout is not None
         while "s-0002 AP" not in live.stdout.readline():
             assert live.poll() is None

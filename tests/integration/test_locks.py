@@ -19,7 +19,7 @@ import pytest
 COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
 EXAMPLE = str(Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml")
 START = [COMMAND, "start", EXAMPLE, "--simulate", "--run-dir", "run"]
-SLOW = [*START, "--speed", "100"]
+SLOW = [*START, "--speed", "20"]
 
 PREPARING = """
 import sys, time
