@@ -11,9 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from lineage.errors import StoreError, StoreFull, StoreLocked
-
-_NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
+from lineage import wal
+from lineage.errors import StoreDamaged, StoreError, StoreFull, StoreLocked
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,  # no query reads files or the network, whoever wrote it
@@ -22,14 +21,23 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # the other cores are for training, and transactions here are small
 }
 
+_DAMAGES = ("Corrupt", "Could not read", "not a valid DuckDB database file")
+_NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
+_REPLAYING = "Failure while replaying WAL"  # whatever kind of error that ended in
+
 
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     """Connection to a database file; made if it does not exist and `read_only` is false.
 
     Raises:
         StoreLocked: another process has the file open.
-        StoreError: the file can't be opened, or is no database that this DuckDB can read.
+        StoreDamaged: the file or its write-ahead log is not as it was written, or is no database.
+        StoreError: the file can't be opened.
     """
+    try:
+        wal.check(path)
+    except OSError as error:
+        raise StoreError(f"{wal.wal_of(path)} can't be read: {error.strerror}") from None
     try:
         return duckdb.connect(path, read_only=read_only, config=_CONFIG)
     except duckdb.Error as error:
@@ -37,17 +45,29 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
             raise StoreLocked(
                 f"{path} is open in another process: only one can write it, and a reader needs a snapshot ({error})"
             ) from None
-        raise StoreError(f"{path} can't be opened: {error}") from None
+        raise wal.replayed(path, error) or _translation(f"{path} can't be opened", error, StoreError) from None
 
 
 @contextmanager
 def translated(action: str, kind: type[StoreError] = StoreError) -> Iterator[None]:
-    """Driver errors raised inside become `kind`, with what was tried and what the database said."""
+    """Driver errors raised inside become `kind`, StoreFull or StoreDamaged, with what was tried and found."""
     try:
         yield
     except duckdb.Error as error:
-        full = kind is StoreError and any(words in str(error) for words in _NO_ROOM)
-        raise (StoreFull if full else kind)(f"{action}: {error}") from None
+        raise _translation(action, error, kind) from None
+
+
+def _translation(action: str, error: duckdb.Error, kind: type[StoreError]) -> StoreError:
+    """A driver error as one of ours; its first line where the rest is a stack trace."""
+    internal = isinstance(error, duckdb.InternalException | duckdb.FatalException)
+    found = str(error).splitlines()[0] if internal else str(error)
+    if kind is StoreError and any(words in found for words in _NO_ROOM):
+        return StoreFull(f"{action}: {found}")
+    reading = internal or isinstance(error, duckdb.IOException)
+    damaged = isinstance(error, duckdb.SerializationException) or _REPLAYING in found
+    if damaged or (reading and any(one in found for one in _DAMAGES)):
+        return StoreDamaged(f"{action}: {found}; {wal.RESTORE}")
+    return kind(f"{action}: {found}")
 
 
 @contextmanager

@@ -6,6 +6,8 @@
     └── StoreError            the event store can't do what it was asked to
         ├── StoreNotFound     there is no store at that path
         ├── StoreExists       a store would overwrite a file
+        ├── StoreDamaged      its files are not as they were written, or not of one moment
+        ├── StoreEmpty        its making was cut off: nothing was ever recorded, as far as the files say
         ├── StoreLocked       another process or object has the store open for writing
         ├── StoreFull         there is no room on the disk
         ├── StoreTooNew       the store was made by a later version of this program
@@ -30,6 +32,14 @@ class StoreNotFound(StoreError):
 
 class StoreExists(StoreError):
     """A file is already where a new store should be made."""
+
+
+class StoreDamaged(StoreError):
+    """The store's files are not as they were written, or not of one moment; the message says what to restore."""
+
+
+class StoreEmpty(StoreError):
+    """The database file has no tables: killed as it was made, or without the write-ahead log that held them."""
 
 
 class StoreLocked(StoreError):

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lineage.errors import StoreError, StoreNotFound, StoreTooOld
+from lineage.errors import StoreDamaged, StoreError, StoreNotFound, StoreTooOld
 from lineage.store import EventStore, refuse_if_writing
+from lineage.wal import wal_of
 
 _HEADER_BYTES = 3 * 4096  # the main header and two that take turns, each with the number of its checkpoint
 _ATTEMPTS = 50
@@ -33,6 +34,7 @@ def open_snapshot(path: Path) -> Iterator[EventStore]:
         StoreNotFound: there is no file at `path`.
         StoreLocked: this very process has the store open for writing; use that object.
         StoreTooNew: a later version of this program wrote it.
+        StoreDamaged: it is not as it was written, which may also be found as it is read.
         StoreError: it can't be copied, or is no event store.
     """
     refuse_if_writing(path)
@@ -40,11 +42,13 @@ def open_snapshot(path: Path) -> Iterator[EventStore]:
         copy = Path(folder) / path.name
         copy_store(path, copy)
         try:
-            store = _opened(copy)
+            with _opened(copy) as store:
+                yield store
         except StoreError as error:
-            raise type(error)(str(error).replace(str(copy), str(path))) from None
-        with store:
-            yield store
+            found = str(error).replace(str(copy), str(path))
+            if isinstance(error, StoreDamaged) and str(path) not in found:
+                found = f"{path}: {found}"
+            raise type(error)(found) from None
 
 
 def _opened(copy: Path) -> EventStore:
@@ -57,7 +61,7 @@ def _opened(copy: Path) -> EventStore:
 
 def copy_store(path: Path, copy: Path) -> None:
     """Copy a store that may be live, with its write-ahead log. Raises StoreNotFound, StoreError."""
-    log, log_copy = path.with_name(path.name + ".wal"), copy.with_name(copy.name + ".wal")
+    log, log_copy = wal_of(path), wal_of(copy)
     for _ in range(_ATTEMPTS):
         try:
             before = _header(path)

@@ -11,20 +11,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from weakref import WeakValueDictionary
 
 import duckdb
-import pydantic
 import pydantic_core
 
-from lineage import schema
+from lineage import schema, wal
 from lineage.database import connect, transaction, translated
-from lineage.errors import QueryError, StoreError, StoreExists, StoreFull, StoreLocked, StoreNotFound
-from lineage.events import Event, Recorded, from_json, to_json
+from lineage.errors import (
+    QueryError,
+    StoreDamaged,
+    StoreError,
+    StoreExists,
+    StoreFull,
+    StoreLocked,
+    StoreNotFound,
+)
+from lineage.events import Event, Recorded
+from lineage.log_rows import event_id, log_row, recorded_of
 from lineage.rows import Address, Values
 from lineage.tables import Tables, column_types, insert
 
@@ -76,6 +84,8 @@ class EventStore:
             StoreNotFound: there is no file at `path`.
             StoreLocked: another process, or another object of this one, has it open.
             StoreTooNew: a later version of this program wrote it.
+            StoreEmpty: it was cut off as it was made, or its write-ahead log, which held all of it, is missing.
+            StoreDamaged: its files are not as they were written, or not of one moment.
             StoreError: the file is no event store.
         """
         _must_exist(path)
@@ -90,6 +100,7 @@ class EventStore:
         try:
             with translated(f"{path} is no event store"):
                 schema.check(store._connection)
+                _must_be_whole(store._connection, path)
         except StoreError:
             store.close()
             raise
@@ -115,6 +126,7 @@ class EventStore:
         changes = None
         with transaction(self._connection):
             migrated = schema.migrate(self._connection, new)
+            _must_be_whole(self._connection, self.path)
             (self._last_seq,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone() or (0,)
             tables = Tables(self._connection)
             if migrated and self._last_seq:
@@ -144,7 +156,7 @@ class EventStore:
             try:
                 with translated(f"{len(flat)} events can't be stored in {self.path}"):
                     with transaction(self._connection):
-                        insert(self._connection, "events", self._log_types, [_log_row(one) for one in flat])
+                        insert(self._connection, "events", self._log_types, [log_row(one) for one in flat])
                         changes = tables.write(flat)
                     tables.keep(changes)
             except StoreFull:
@@ -198,7 +210,7 @@ class EventStore:
             with translated(f"the events of {self.path} can't be read"), self._connection.cursor() as cursor:
                 page = cursor.execute(sql, parameters).fetchall()
             for row in page:
-                yield _recorded(row)
+                yield recorded_of(row)
             if len(page) < _PAGE:
                 return
             after_seq = page[-1][0]
@@ -250,11 +262,6 @@ class EventStore:
         self.close()
 
 
-def event_id(seq: int) -> str:
-    """Id of the event with a sequence number: unique within a run, sorted as the log is."""
-    return f"e-{seq:08d}"
-
-
 def refuse_if_writing(path: Path) -> None:
     """Raise StoreLocked if this process has the store open for writing.
 
@@ -270,24 +277,12 @@ def _must_exist(path: Path) -> None:
         raise StoreNotFound(f"{path}: there is no event store")
 
 
-def _log_row(recorded: Recorded) -> dict[str, Any]:
-    return {
-        "seq": recorded.seq,
-        "event_id": recorded.event_id,
-        "ts": recorded.ts.astimezone(UTC).replace(tzinfo=None),
-        "kind": recorded.event.kind,
-        "version": recorded.event.version,
-        "payload": to_json(recorded.event),
-    }
-
-
-def _recorded(row: tuple[int, str, datetime, str]) -> Recorded:
-    seq, identity, ts, payload = row
-    try:
-        event = from_json(payload)
-    except pydantic.ValidationError as error:
-        raise StoreError(f"event {identity} can't be read by this version of spnas-orch: {error}") from None
-    return Recorded(seq=seq, event_id=identity, ts=ts.replace(tzinfo=UTC), event=event)
+def _must_be_whole(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Refuse a log with a hole or an event twice, which DuckDB makes of a file and a write-ahead log that don't match."""
+    places = "SELECT seq, row_number() OVER (ORDER BY seq) AS place FROM events"
+    wrong = f"SELECT seq, place FROM ({places}) WHERE seq <> place ORDER BY place, seq LIMIT 1"
+    for found, place in connection.execute(wrong).fetchall():
+        raise StoreDamaged(f"{path}: the log has event {found} where event {place} belongs; {wal.RESTORE}")
 
 
 def _must_be_select(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from lineage.cost import Heads
 from lineage.snapshot import open_snapshot
 from orchestrator import auditing
+from orchestrator.completeness import missing_events
 from orchestrator.config import RunConfig
 from orchestrator.config_file import load_config
 from orchestrator.display import LineDisplay, stdout_console, table
@@ -69,6 +70,10 @@ def resume(run: str, tui: bool) -> int:
     """Go on with a run; the exit code."""
     console = stdout_console()
     folder = find_run(run)
+    with open_snapshot(folder.database) as store:
+        missing = missing_events(folder, store)
+    if missing:
+        sys.stderr.write(f"note: {missing}\n")
     with _Watching(console, folder, tui) as watching:
         state = resume_run(folder, watching.watchers)
     return _summarize(console, folder, state)

@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 
 import typer
 
-from lineage.errors import StoreError
+from lineage.errors import StoreDamaged, StoreError
 from lineage.snapshot import copy_store
 from lineage.store import EventStore
+from orchestrator.completeness import missing_events
 from orchestrator.errors import RunError
 from orchestrator.inspection import print_json
 from orchestrator.run_folder import RunFolder, find_run
@@ -70,35 +71,33 @@ def examine(folder: RunFolder) -> Findings:
     """Look at a copy of the database, which may be live, and at the checkpoints.
 
     Raises:
-        RunError: the database can't be read at all.
+        RunError: another version made the database, or it can't be copied.
     """
-    faults: list[str] = []
-    try:
-        with TemporaryDirectory(prefix="spnas-fsck-") as place:
-            copy = Path(place) / folder.database.name
+    with TemporaryDirectory(prefix="spnas-fsck-") as place:
+        copy = Path(place) / folder.database.name
+        try:
             copy_store(folder.database, copy)
             with EventStore.open(copy) as store:
-                numbers = [recorded.seq for recorded in store.read()]
-                faults += _log(numbers)
-                faults += [
-                    f"the edge of {child} from {parent} has no such end" for child, parent in store.query(EDGES).rows
-                ]
-                checkpoints = store.query(CHECKPOINTS).rows
-                ((candidates,),) = store.query("SELECT count(*) FROM candidates").rows
-                ((simulated,),) = store.query("SELECT simulated FROM run").rows
-                faults += _tables(store)  # last: it makes them anew
-    except StoreError as error:
-        raise RunError(f"run {folder.name} can't be read: {error}") from error
+                return _examine(folder, store)
+        except StoreError as error:
+            found = str(error).replace(str(copy), str(folder.database))
+            if isinstance(error, StoreDamaged):
+                return Findings(0, 0, 0, [found])
+            raise RunError(f"run {folder.name} can't be read: {found}") from error
+
+
+def _examine(folder: RunFolder, store: EventStore) -> Findings:
+    faults = [f"the edge of {child} from {parent} has no such end" for child, parent in store.query(EDGES).rows]
+    events = sum(1 for _ in store.read())
+    checkpoints = store.query(CHECKPOINTS).rows
+    ((candidates,),) = store.query("SELECT count(*) FROM candidates").rows
+    faults += _tables(store)
+    ((simulated,),) = store.query("SELECT any_value(simulated) FROM run").rows  # as the log says, by now
     if not simulated:
         faults += _checkpoints(folder, checkpoints)
-    return Findings(len(numbers), candidates, len(checkpoints), faults)
-
-
-def _log(numbers: list[int]) -> Iterator[str]:
-    for expected, found in enumerate(numbers, 1):
-        if found != expected:
-            yield f"the log has event {found} where event {expected} belongs"
-            return
+    if missing := missing_events(folder, store):
+        faults.append(missing)
+    return Findings(events, candidates, len(checkpoints), faults)
 
 
 def _tables(store: EventStore) -> Iterator[str]:

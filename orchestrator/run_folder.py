@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from lineage.errors import StoreError
+from lineage.errors import StoreEmpty, StoreError, StoreNotFound
 from lineage.snapshot import open_snapshot
+from lineage.wal import wal_of
 from orchestrator.errors import RunError
 
 RUNS = Path("runs")
 LOCK_ATTEMPTS = 10
 LOCK_PAUSE_S = 0.05
-HEADERS_BYTES = 3 * 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,24 @@ class RunFolder:
         return self.path / "run.lock"
 
     def owner(self) -> int | None:
-        """Process id of the live orchestrator of this run, or None."""
+        """Process id of the live orchestrator of this run (0: not known yet), or None."""
         try:
-            with self.lock.open("r+") as file:
+            with self.lock.open("rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    text = file.read().strip()
+                    text = file.read(20).strip()
                     return int(text) if text.isdigit() else 0
         except OSError:
             return None
         return None
+
+    def was_killed(self) -> bool:
+        """Whether the last process that worked on this run ended without letting go of the lock."""
+        try:
+            return self.lock.stat().st_size > 0 and self.owner() is None
+        except OSError:
+            return False
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -79,7 +86,7 @@ class RunFolder:
         with file:
             if not _locked(file):
                 raise RunError(
-                    f"run {self.name} is live: process {self.owner()} works on it; look at it with "
+                    f"run {self.name} is live: process {self.owner() or '(just starting)'} works on it; look at it with "
                     f"spnas-orch status {self.path}, or end that process first"
                 )
             file.truncate(0)
@@ -109,7 +116,7 @@ def _holds_nothing(folder: RunFolder) -> bool:
         folder.config,
         folder.lock,
         folder.database,
-        folder.database.with_suffix(".duckdb.wal"),
+        wal_of(folder.database),
     }
     if folder.owner() is not None or set(folder.path.iterdir()) - known:
         return False
@@ -119,18 +126,14 @@ def _holds_nothing(folder: RunFolder) -> bool:
 
 
 def has_begun(folder: RunFolder) -> bool:
-    """Whether the log holds an event; a database that can't be read counts as one that does, unless it is all new."""
+    """Whether the log holds an event; one that can't be read may hold some, so it counts as one that does."""
     try:
         with open_snapshot(folder.database) as store:
             return next(store.read(), None) is not None
+    except (StoreEmpty, StoreNotFound):
+        return False
     except StoreError:
-        return folder.database.exists() and not _is_new(folder.database)
-
-
-def _is_new(database: Path) -> bool:
-    """Whether a database file has its headers and nothing else."""
-    content = database.read_bytes()[: HEADERS_BYTES + 1]
-    return len(content) <= HEADERS_BYTES and content[8:12] == b"DUCK"
+        return True
 
 
 def new_run(path: Path | None, stem: str) -> RunFolder:
@@ -148,8 +151,10 @@ def new_run(path: Path | None, stem: str) -> RunFolder:
         if path.is_dir() and _holds_nothing(RunFolder(path.absolute())):
             shutil.rmtree(path)
             return RunFolder(path.absolute())
+        owner = RunFolder(path.absolute()).owner()
+        live = "" if owner is None else f", and process {owner or '(just starting)'} works on it"
         raise RunError(
-            f"{path} exists already: resume it with spnas-orch resume {path}, or name another folder with --run-dir"
+            f"{path} exists already{live}: resume it with spnas-orch resume {path}, or name another folder with --run-dir"
         )
     existing = next(parent for parent in [path, *path.absolute().parents] if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -167,13 +172,28 @@ def find_run(run: str) -> RunFolder:
         if _exists(path / "lineage.duckdb"):
             folder = RunFolder(path.absolute())
             if not has_begun(folder):
-                raise RunError(
-                    f"run {run} was killed before it began; start it again: spnas-orch start CONFIG --run-dir {run}"
-                )
+                raise _not_begun(run, folder)
             return folder
     known = sorted(path.parent.name for path in RUNS.glob("*/lineage.duckdb"))
     hint = f"runs here: {', '.join(known)}" if known else "there are no runs in ./runs"
     raise RunError(f"no run {run!r}: expected a run folder (with lineage.duckdb) or its name; {hint}")
+
+
+def _not_begun(run: str, folder: RunFolder) -> RunError:
+    owner = folder.owner()
+    if owner is not None:
+        return RunError(
+            f"run {run} has not begun: process {owner or '(just starting)'} prepares it; ask again in a moment"
+        )
+    log = wal_of(folder.database)
+    missing = (
+        ""
+        if log.exists()
+        else f" (unless {folder.database.name} was copied without {log.name}, which held its events: then copy both)"
+    )
+    return RunError(
+        f"run {run} was killed before it began; start it again: spnas-orch start CONFIG --run-dir {run}{missing}"
+    )
 
 
 def _exists(path: Path) -> bool:

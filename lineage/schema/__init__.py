@@ -10,7 +10,7 @@ import importlib.resources
 
 import duckdb
 
-from lineage.errors import StoreTooNew, StoreTooOld
+from lineage.errors import StoreEmpty, StoreTooNew, StoreTooOld
 
 _VERSION_TABLE = """
 CREATE TABLE schema_version (
@@ -36,6 +36,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, new: bool) -> bool:
     In the caller's transaction, which is also that in which the tables are filled again.
 
     Raises:
+        StoreEmpty: the database has no tables, and is not `new`.
         StoreTooNew: the database was made by a later version of this program.
     """
     if new:
@@ -52,6 +53,7 @@ def check(connection: duckdb.DuckDBPyConnection) -> None:
     """Make sure that a database which can't be changed has this program's schema.
 
     Raises:
+        StoreEmpty: it has no tables.
         StoreTooNew: it was made by a later version of this program.
         StoreTooOld: it was made by an earlier one.
     """
@@ -68,6 +70,8 @@ def program_version() -> str:
 
 
 def _applied(connection: duckdb.DuckDBPyConnection) -> set[int]:
+    if not connection.execute("SELECT 1 FROM duckdb_tables()").fetchall():
+        raise StoreEmpty("the database has no tables: it was cut off as it was made, or its .wal file is missing")
     rows = connection.execute("SELECT version, program FROM schema_version ORDER BY version").fetchall()
     known = max(migrations())
     if rows and rows[-1][0] > known:

@@ -138,7 +138,7 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 30) -> None:
 
 
 def test_a_live_run_can_be_looked_at_and_is_refused_to_a_second_process(spnas: Spnas, tmp_path: Path):
-    live = paced(tmp_path)
+    live = paced(tmp_path, "--speed", "20")
     try:
         wait_for((tmp_path / "run" / "lineage.duckdb").exists)
         wait_for(lambda: spnas("status", "run").returncode == 0)
@@ -159,14 +159,14 @@ def test_killed_at_any_time_and_resumed_a_run_ends_as_it_would_have(spnas: Spnas
     folder = tmp_path / "killed"
     folder.mkdir()
     live = paced(folder)
+    wait_for(lambda: spnas("status", folder / "run").returncode == 0)
     for _ in range(4):
         time.sleep(0.7)
         live.kill()
         live.communicate()
-        if (folder / "run" / "lineage.duckdb").exists():
-            assert json.loads(spnas("status", folder / "run", "--json").stdout)["status"] in ("crashed", "completed")
-            command = [COMMAND, "resume", str(folder / "run")]
-            live = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert json.loads(spnas("status", folder / "run", "--json").stdout)["status"] in ("crashed", "completed")
+        command = [COMMAND, "resume", str(folder / "run")]
+        live = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     out, err = live.communicate(timeout=60)
     assert live.returncode == 0, err
     assert "Pareto front" in out

@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from histories import NOON, proposed, run_started, tables
 
-from lineage.errors import StoreError, StoreLocked, StoreNotFound
+from lineage.errors import StoreDamaged, StoreEmpty, StoreError, StoreLocked, StoreNotFound
 from lineage.snapshot import open_snapshot
 from lineage.store import EventStore
 
@@ -127,6 +127,29 @@ def test_nothing_acknowledged_is_lost_when_the_owner_is_killed(tmp_path: Path, a
         found = whole_log(store)
         assert found >= acknowledged
         assert store.append([run_started()], NOON)[0].seq == found + 1
+
+
+@pytest.mark.parametrize("order", [("", ".wal"), (".wal", "")])
+def test_a_plain_copy_of_a_live_store_is_whole_up_to_some_event_or_refused(
+    tmp_path: Path, order: tuple[str, str]
+) -> None:
+    """One file after the other, while the owner makes a checkpoint every few appends."""
+    (tmp_path / "run").mkdir()
+    copy, found = tmp_path / "copy.duckdb", []
+    with another_process_writing(tmp_path / "run" / "lineage.duckdb", 300_000) as (process, last_acknowledged):
+        while len(found) < 5 or (not any(found) and len(found) < 50):
+            Path(f"{copy}.wal").unlink(missing_ok=True)
+            for suffix in order:
+                with suppress(FileNotFoundError):  # there is no write-ahead log just after a checkpoint
+                    shutil.copyfile(tmp_path / "run" / f"lineage.duckdb{suffix}", f"{copy}{suffix}")
+            try:
+                with EventStore.open(copy) as store:
+                    found.append(whole_log(store))
+            except (StoreDamaged, StoreEmpty):
+                found.append(0)
+        assert process.poll() is None
+        assert max(found) <= last_acknowledged() + 5
+    assert any(found)
 
 
 def test_a_second_process_is_refused_while_a_run_is_live(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_run_in_order_has_no_faults(run: RunFolder, old_log: list[Event], caps
 )
 def test_tables_edges_and_log_are_compared(run: RunFolder, statement: str, fault: str):
     spoilt(run, statement)
-    assert any(found.startswith(fault) for found in examine(run).faults)
+    assert any(fault in found for found in examine(run).faults)
 
 
 def test_tables_made_anew_are_in_order(run: RunFolder, capsys: pytest.CaptureFixture[str]):
