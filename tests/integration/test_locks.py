@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.run_folder import RunFolder
+
 COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
 EXAMPLE = str(Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml")
 START = [COMMAND, "start", EXAMPLE, "--simulate", "--run-dir", "run"]
@@ -83,7 +85,7 @@ def nothing_is_left(folder: Path) -> bool:
 
 
 def test_a_second_process_is_refused_with_the_process_that_works_there(tmp_path: Path) -> None:
-    with started(tmp_path, SLOW, "s-0001") as live:
+    with started(tmp_path, SLOW, "phase started") as live:
         for command in (START[1:], ["resume", "run"], ["rebuild", "run"]):
             refused = call(tmp_path, *command)
             assert (refused.returncode, refused.stdout) == (2, ""), command
@@ -127,21 +129,29 @@ def dead() -> int:
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
-    with started(folder, SLOW, "s-0001"):
+    with started(folder, SLOW, "phase started"):
         pass
     return folder
 
 
 @pytest.mark.parametrize("content", STALE)
 def test_a_lock_file_that_nobody_holds_is_taken_over(killed: Path, content: str) -> None:
-    lock = killed / "run" / "run.lock"
-    lock.write_bytes(STALE[content]())
-    facts = json.loads(call(killed, "status", "run", "--json").stdout)
-    assert facts["process"] is None
-    assert facts["status"] in ("crashed", "completed")
-    done = call(killed, "rebuild", "run")
-    assert done.returncode == 0, done.stderr
-    assert lock.read_bytes() == b""
+    run = RunFolder(killed / "run")
+    run.lock.write_bytes(STALE[content]())
+    assert run.owner() is None
+    assert run.was_killed() == (content != "empty")
+    with run.held():
+        assert run.lock.read_text() == f"{os.getpid()}\n"
+    assert run.lock.read_bytes() == b""
+
+
+def test_a_run_whose_lock_is_of_a_recycled_id_is_crashed_and_goes_on(tmp_path: Path) -> None:
+    with started(tmp_path, SLOW, "phase started"):
+        pass
+    (tmp_path / "run" / "run.lock").write_text(f"{os.getpid()}\n")
+    facts = json.loads(call(tmp_path, "status", "run", "--json").stdout)
+    assert (facts["status"], facts["process"]) == ("crashed", None)
+    assert call(tmp_path, "resume", "run").returncode == 0
 
 
 def test_a_lock_that_can_not_be_taken_is_one_message(killed: Path) -> None:
@@ -175,7 +185,7 @@ def test_a_live_lock_of_odd_content_is_still_a_lock(killed: Path, garbage: bytes
 def test_however_a_run_ends_no_process_lock_or_socket_is_left_and_it_goes_on(
     tmp_path: Path, end: signal.Signals | None, returncode: int
 ) -> None:
-    with started(tmp_path, SLOW if end else START, "s-0001") as live:
+    with started(tmp_path, SLOW if end else START, "phase started") as live:
         assert not is_free(tmp_path) or end is None
         if end:
             live.send_signal(end)
