@@ -6,6 +6,7 @@ A run is looked at as it is at this moment, live or not, and never changed.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from orchestrator.run_folder import RunFolder
 from orchestrator.search.evolve import evolve
 from orchestrator.search.proposal import is_control
 from orchestrator.search.state import Candidate, SearchState, rank
+from trainers.protocol import CHECKPOINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,12 @@ def hand_over(run: OtherRun, candidate: Candidate, checkpoints: Path | None) -> 
         return candidate.checkpoint or f"simulated-{candidate.candidate_id}"
     if run.simulated:
         raise RunError(f"{what} has no weights, since the run was simulated: name a real run, or give the code {start}")
+    if candidate.checkpoint is None or not re.fullmatch(CHECKPOINT, candidate.checkpoint):
+        named = str(candidate.checkpoint)[:80]
+        raise RunError(f"the weights of {what} are gone ({named!r} is no checkpoint): start from the code {start}")
     name = f"{candidate.checkpoint}.safetensors"
     file, target = run.folder.checkpoints / name, checkpoints / name
-    if candidate.checkpoint is None or Path(name).name != name or not file.is_file():
+    if not file.is_file():
         raise RunError(f"the weights of {what} are gone ({file}): restore that file, or start from the code {start}")
     try:
         checkpoints.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ def main() -> None:
         if mode == "babble" and job.attempt == 1:
             say("what is this")
             continue
-        say(to_json(JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint="c", ap=0.5)))
+        say(to_json(JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint="c" * 64, ap=0.5)))
 
 
 main()
