@@ -14,7 +14,7 @@ from orchestrator.config import RunConfig, nearest, shown
 from orchestrator.errors import ConfigError
 from orchestrator.run_folder import RUNS
 from orchestrator.training import TEMPLATE
-from orchestrator.user_files import is_file, text_of
+from orchestrator.user_files import is_file, is_text, text_of
 
 LONGEST_LINE = 400  # characters of a fault
 MOST_SHOWN = 20  # faults in a message
@@ -37,6 +37,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     text = config_text(path)
     workdir = path.resolve().parent
+    if not is_text(workdir):
+        raise ConfigError(
+            f"{str(workdir)!a} is no UTF-8, and the log of a run can hold no other path: rename that folder"
+        )
     names = {"local_base_path": str(workdir)}
     try:
         raw = _expand(safe_yaml.load(text), names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from lineage.store import EventStore
 from orchestrator.errors import RunError
 from orchestrator.inspection import print_json
 from orchestrator.run_folder import RunFolder, find_run
+from trainers.protocol import SHA256
 
 CHECKPOINTS = """
 SELECT DISTINCT checkpoint, candidate_id AS owner FROM candidates WHERE checkpoint IS NOT NULL
@@ -111,6 +113,9 @@ def _tables(store: EventStore) -> Iterator[str]:
 
 def _checkpoints(folder: RunFolder, checkpoints: list[tuple[str, str]]) -> Iterator[str]:
     for sha256, owner in checkpoints:
+        if not re.fullmatch(SHA256, sha256):  # it may lead anywhere
+            yield f"the checkpoint of {owner} is called {sha256[:80]!r}, expected its sha256; restore a copy of the log"
+            continue
         file = folder.checkpoints / f"{sha256}.safetensors"
         try:
             with file.open("rb") as content:

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from pydantic import ValidationError
-
 from lineage.errors import StoreError
 from lineage.events import JobAssigned, RunStarted
 from lineage.snapshot import open_snapshot
 from orchestrator.config import RunConfig
 from orchestrator.errors import RunError
+from orchestrator.history import followed
 from orchestrator.jobs import seed_of
 from orchestrator.run_folder import RunFolder
-from orchestrator.search.evolve import evolve
 from orchestrator.search.proposal import is_control
 from orchestrator.search.state import Candidate, SearchState, rank
 from trainers.protocol import CHECKPOINT
@@ -58,14 +56,10 @@ def open_run(path: Path) -> OtherRun:
         with open_snapshot(folder.database) as store:
             for recorded in store.read():
                 first = first or recorded.event
-                state = evolve(state, recorded.event)
+                if isinstance(first, RunStarted):
+                    state = followed(state, recorded, path)
     except StoreError as error:
         raise RunError(f"run {path} can't be read: {error}") from error
-    except ValidationError as error:
-        raise RunError(
-            f"run {path} can't be read: another version of spnas-orch recorded its configuration; "
-            f"this one finds {error.error_count()} faults in it"
-        ) from error
     if not isinstance(first, RunStarted):
         raise RunError(f"run {path} was killed before it began: it has nothing to start from")
     return OtherRun(folder, first, state)

@@ -15,6 +15,7 @@ from typing import TextIO
 from lineage.errors import StoreError
 from lineage.snapshot import open_snapshot
 from orchestrator.errors import RunError
+from orchestrator.user_files import is_file, is_text
 
 RUNS = Path("runs")
 LOCK_ATTEMPTS = 10
@@ -59,11 +60,11 @@ class RunFolder:
     def owner(self) -> int | None:
         """Process id of the live orchestrator of this run, or None."""
         try:
-            with self.lock.open("r+") as file:
+            with self.lock.open("r+", encoding="ascii", errors="replace") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    text = file.read().strip()
+                    text = file.read(20).strip()
                     return int(text) if text.isdigit() else 0
         except OSError:
             return None
@@ -120,16 +121,28 @@ def _holds_nothing(folder: RunFolder) -> bool:
 
 def has_begun(folder: RunFolder) -> bool:
     """Whether the log holds an event; a database that can't be read counts as one that does, unless it is all new."""
+    return _beginning(folder) is not None
+
+
+def _beginning(folder: RunFolder) -> str | None:
+    """The kind of the first event in the log; None: there is none; empty: that can't be told."""
+    if not is_file(folder.database):  # a pipe would be waited for
+        return "" if _exists(folder.database) else None
     try:
         with open_snapshot(folder.database) as store:
-            return next(store.read(), None) is not None
+            first = next(store.read(), None)
+            return None if first is None else first.event.kind
     except StoreError:
-        return folder.database.exists() and not _is_new(folder.database)
+        return "" if folder.database.exists() and not _is_new(folder.database) else None
 
 
 def _is_new(database: Path) -> bool:
     """Whether a database file has its headers and nothing else."""
-    content = database.read_bytes()[: HEADERS_BYTES + 1]
+    try:
+        with database.open("rb") as file:
+            content = file.read(HEADERS_BYTES + 1)
+    except OSError:
+        return False
     return len(content) <= HEADERS_BYTES and content[8:12] == b"DUCK"
 
 
@@ -137,15 +150,13 @@ def new_run(path: Path | None, stem: str) -> RunFolder:
     """A folder that does not exist yet: `path`, or the first free ``runs/<stem>-<number>``. Nothing is made.
 
     Raises:
-        RunError: `path` exists, or its parent can't be written.
+        RunError: `path` exists, can be no folder's, or its parent can't be written.
     """
-    if path is None:
-        number = 1
-        while (RUNS / f"{stem}-{number}").exists():
-            number += 1
-        path = RUNS / f"{stem}-{number}"
-    elif _exists(path) and (not path.is_dir() or any(path.iterdir())):
-        if path.is_dir() and _holds_nothing(RunFolder(path.absolute())):
+    path = path or _free(stem)
+    if not is_text(path.absolute()):
+        raise RunError(f"{str(path)[:80]!a} can't be a run folder: expected UTF-8 without NUL; name one with --run-dir")
+    if _exists(path) and (not path.is_dir() or any(path.iterdir())):
+        if path.is_dir() and not path.is_symlink() and _holds_nothing(RunFolder(path.absolute())):
             shutil.rmtree(path)
             return RunFolder(path.absolute())
         raise RunError(
@@ -157,6 +168,13 @@ def new_run(path: Path | None, stem: str) -> RunFolder:
     return RunFolder(path.absolute())
 
 
+def _free(stem: str) -> Path:
+    number = 1
+    while _exists(RUNS / f"{stem}-{number}"):
+        number += 1
+    return RUNS / f"{stem}-{number}"
+
+
 def find_run(run: str) -> RunFolder:
     """The run folder at path `run`, or of that name under ``runs/``.
 
@@ -164,12 +182,15 @@ def find_run(run: str) -> RunFolder:
         RunError: there is none; the message names those there are.
     """
     for path in (Path(run), RUNS / run):
-        if _exists(path / "lineage.duckdb"):
+        if _exists(path) and is_file(path / "lineage.duckdb"):
             folder = RunFolder(path.absolute())
-            if not has_begun(folder):
+            beginning = _beginning(folder)
+            if beginning is None:
                 raise RunError(
                     f"run {run} was killed before it began; start it again: spnas-orch start CONFIG --run-dir {run}"
                 )
+            if beginning not in ("", "RunStarted"):
+                raise RunError(f"run {run} is damaged: its log begins with {beginning}, not RunStarted; restore a copy")
             return folder
     known = sorted(path.parent.name for path in RUNS.glob("*/lineage.duckdb"))
     hint = f"runs here: {', '.join(known)}" if known else "there are no runs in ./runs"

@@ -56,6 +56,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def is_text(path: Path) -> bool:
+    """Whether a path is UTF-8 without NUL: the log can hold no other."""
+    try:
+        return b"\0" not in str(path).encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def in_words(size_bytes: int) -> str:
     """A whole number of MiB or KiB."""
     return f"{size_bytes >> 20} MiB" if size_bytes >= 2**20 else f"{size_bytes >> 10} KiB"

@@ -127,9 +127,9 @@ class LocalExecutor:
     async def _listen(self, slot: _Slot, process: Process) -> None:
         assert process.stdout is not None
         try:
-            while line := await process.stdout.readline():
+            while line := await _line(process.stdout):
                 self._receive(slot, line)
-        except ValueError as error:  # what it says is no message of ours, or is longer than LINE_LIMIT_BYTES
+        except ValueError as error:  # what it says is no message of ours
             _log.error("worker %s is replaced: %.1000s", slot.setup.device, error)
             _kill(process)
         await process.wait()
@@ -204,10 +204,17 @@ class LocalExecutor:
         await asyncio.gather(*slot.tasks, return_exceptions=True)
 
 
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    try:
+        return await stream.readline()
+    except ValueError as error:
+        raise ValueError(f"it sent a line of more than {LINE_LIMIT_BYTES} bytes") from error
+
+
 def _describe(returncode: int | None) -> str:
     return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit code {returncode}"
 
 
 def _kill(process: Process) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended, and its last lines are read only now
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
         process.kill()

@@ -68,13 +68,13 @@ def mutated(draw: st.DrawFn, good: Any, values: st.SearchStrategy[Any] = VALUES)
     for _ in range(draw(st.integers(1, 4))):
         places = list(_places(value))
         if not places:
-            return draw(values)
+            return deepcopy(draw(values))
         holder, key = draw(st.sampled_from(places))
         match draw(st.sampled_from(["delete", "replace", "rename", "elsewhere", "deepen"])):
             case "delete":
                 del holder[key]
             case "replace":
-                holder[key] = draw(values)
+                holder[key] = deepcopy(draw(values))  # what is sampled is shared
             case "rename" if isinstance(holder, dict):
                 holder[draw(st.text(max_size=10) | st.sampled_from([str(key).upper(), f"{key}s"]))] = holder.pop(key)
             case "elsewhere":

@@ -178,8 +178,20 @@ def test_a_worker_starts_once_and_reports_only_while_it_has_a_job():
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("mode", ["lie", "long", "deep", "binary", "last_words", "silence"])
-def test_a_worker_that_can_not_be_believed_is_replaced_and_nothing_it_says_later_counts(tmp_path: Path, mode: str):
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        ("lie", "it reported RunFinished, which no worker says"),
+        ("long", "it sent a line of more than 4194304 bytes"),
+        ("deep", "it sent a line that is no event"),
+        ("binary", "it sent a line that is no event"),
+        ("last_words", "it reported RunFinished, which no worker says"),
+        ("silence", ""),
+    ],
+)
+def test_a_worker_that_can_not_be_believed_is_replaced_and_nothing_it_says_later_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: str, reason: str
+):
     async def watch() -> list[Event]:
         one = executor(tmp_path, mode)
         await one.start()
@@ -195,3 +207,4 @@ def test_a_worker_that_can_not_be_believed_is_replaced_and_nothing_it_says_later
     assert {type(event) for event in heard} == {WorkerStarted, WorkerLost}
     started = [event.device for event in heard if isinstance(event, WorkerStarted)]
     assert set(started) <= {"cpu:0", "cpu:1"}
+    assert reason in caplog.text
