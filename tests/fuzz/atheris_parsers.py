@@ -10,6 +10,7 @@ such a file in place of SECONDS tries it again.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 FOUND = ROOT / "fuzz-found"
 TIMEOUT_S, MEMORY_MB = 20, 2048
 LARGEST_BYTES = 8192  # of an input; large ones have tests of their own
-PLACE = Path(tempfile.mkdtemp(prefix="spnas-fuzz-"))
+_FOLDER = tempfile.TemporaryDirectory(prefix="spnas-fuzz-")  # gone with this process
+PLACE = Path(_FOLDER.name)
 
 
 class Target(NamedTuple):
@@ -147,9 +149,9 @@ def run(name: str, seconds: int) -> bool:
     FOUND.mkdir(exist_ok=True)
     options = [f"-max_total_time={seconds}", f"-timeout={TIMEOUT_S}", f"-rss_limit_mb={MEMORY_MB}"]
     options += [f"-max_len={LARGEST_BYTES}", f"-artifact_prefix={FOUND}/{name}-", str(corpus)]
-    done = subprocess.run(
-        [sys.executable, __file__, "--one", name, *options], capture_output=True, text=True, errors="replace"
-    )
+    command = [sys.executable, __file__, "--one", name, *options]
+    inside = {**os.environ, "TMPDIR": str(PLACE)}  # what that process leaves goes with this one
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=inside)
     tried = re.search(r"Done (\d+) runs in (\d+) second", done.stderr)
     if done.returncode == 0 and tried:
         sys.stdout.write(f"{name}: {tried[1]} inputs in {tried[2]} s\n")
