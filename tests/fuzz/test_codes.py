@@ -28,7 +28,7 @@ NEAR = st.one_of(
 )
 
 
-@tries(2000)
+@tries(1000)
 @given(st.text(max_size=60) | st.sampled_from(ODD_TEXTS) | NEAR)
 def test_any_text_is_a_network_or_a_genotype_error(code: str):
     try:
@@ -56,7 +56,7 @@ def test_a_text_of_a_megabyte_is_refused_at_once_and_in_few_words(code: str):
     assert len(str(caught.value)) < 700
 
 
-@tries(1000)
+@tries(400)
 @given(VALUES | st.sampled_from(ODD_NUMBERS) | st.text("0123456789.eE+-kMGTiBmus ٣１", max_size=45))
 def test_any_amount_is_a_number_the_log_can_hold_or_a_value_error(value: object):
     for read in (count, memory_bytes, milliseconds):

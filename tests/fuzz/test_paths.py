@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from hostile import tries
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from orchestrator.cli import main
 from orchestrator.errors import RunError
 from orchestrator.run_folder import RunFolder, find_run, new_run
 
@@ -30,9 +31,29 @@ NAMES = st.text(max_size=20) | st.sampled_from(
 )
 
 
-def spnas_orch(*arguments: str | bytes, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=60)
+@dataclass
+class Result:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+SpnasOrch = Callable[..., Result]
+
+
+@pytest.fixture
+def spnas_orch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> SpnasOrch:
+    """The command line, in this process: called with arguments and the folder it runs in."""
+
+    def call(*arguments: str | bytes, folder: Path) -> Result:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["spnas-orch", *map(os.fsdecode, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert isinstance(caught.value.code, int)
+        return Result(caught.value.code, *capsys.readouterr())
+
+    return call
 
 
 def files(folder: Path) -> set[str]:
@@ -79,7 +100,7 @@ def test_any_name_is_a_run_that_is_there_or_an_error(folder: Path, name: str):
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["pipe", "folder", "loop", "text", "nothing"])
-def test_a_run_whose_database_is_none_is_an_error(tmp_path: Path, kind: str):
+def test_a_run_whose_database_is_none_is_an_error(spnas_orch: SpnasOrch, tmp_path: Path, kind: str):
     database = tmp_path / "lineage.duckdb"
     match kind:
         case "pipe":
@@ -120,7 +141,7 @@ def test_a_run_whose_database_is_none_is_an_error(tmp_path: Path, kind: str):
     ids=lambda arguments: repr(arguments[1])[:40],
 )
 def test_a_name_that_can_not_be_meant_ends_in_one_message_and_leaves_nothing(
-    tmp_path: Path, arguments: Sequence[str | bytes]
+    spnas_orch: SpnasOrch, tmp_path: Path, arguments: Sequence[str | bytes]
 ):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "target").mkdir()
@@ -136,7 +157,7 @@ def test_a_name_that_can_not_be_meant_ends_in_one_message_and_leaves_nothing(
     assert files(tmp_path) == before
 
 
-def test_a_configuration_in_a_folder_that_the_log_can_not_name_is_refused(tmp_path: Path):
+def test_a_configuration_in_a_folder_that_the_log_can_not_name_is_refused(spnas_orch: SpnasOrch, tmp_path: Path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     folder.mkdir()
     (folder / "c.yml").write_text(CONFIG.format(record="s.csv"))
@@ -148,7 +169,7 @@ def test_a_configuration_in_a_folder_that_the_log_can_not_name_is_refused(tmp_pa
 @pytest.mark.parametrize(
     "record", ["../../escaped.csv", "/tmp/escaped.csv", "a/b/c.csv", "'{local_base_path}/../x.csv'"]
 )
-def test_outputs_stay_in_the_run_folder(tmp_path: Path, record: str):
+def test_outputs_stay_in_the_run_folder(spnas_orch: SpnasOrch, tmp_path: Path, record: str):
     (tmp_path / "c.yml").write_text(CONFIG.format(record=record))
     name = "a run\n'of' mine"
     result = spnas_orch("start", "c.yml", "--simulate", "--no-tui", "--run-dir", name, folder=tmp_path)
@@ -162,7 +183,7 @@ def test_outputs_stay_in_the_run_folder(tmp_path: Path, record: str):
 @pytest.mark.parametrize(
     "candidate", ["..", "../../x", "", "n" * 5000, "'; DROP TABLE run", b"\xff", "%s"], ids=lambda name: repr(name[:9])
 )
-def test_a_candidate_that_no_run_has_is_an_error(old_run: RunFolder, candidate: str | bytes):
+def test_a_candidate_that_no_run_has_is_an_error(spnas_orch: SpnasOrch, old_run: RunFolder, candidate: str | bytes):
     for command in ("lineage", "why"):
         result = spnas_orch(command, str(old_run.path), candidate, folder=old_run.path)
         assert (result.returncode, result.stderr[:6]) == (2, "error:"), result.stderr

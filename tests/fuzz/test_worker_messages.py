@@ -106,13 +106,13 @@ def check(events: list[Event] | None, store: EventStore) -> None:
         store.append([*events, *[RunResumed()] * 5], datetime.now(UTC))  # many are stored in another way than few
 
 
-@tries(300)
+@tries(200)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode) | VALUES.map(lambda value: repr(value).encode()))
 def test_any_line(store: EventStore, line: bytes):
     check(received(line, has_started=True), store)
 
 
-@tries(500)
+@tries(400)
 @given(st.sampled_from([json.loads(to_json(event)) for event in HONEST]).flatmap(mutated), st.booleans())
 def test_an_event_with_other_values(store: EventStore, payload: Any, has_started: bool):
     check(received(json.dumps(payload).encode(), has_started), store)
