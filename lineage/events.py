@@ -33,7 +33,7 @@ Resource = Literal["flops", "params", "memory", "latency"]
 Inherited = Literal["detector", "backbone", "nothing"]
 
 MAX_PAYLOAD_BYTES = 2**24  # of an event as JSON; the longest, a whole configuration, has some ten thousand
-MAX_SLOTS = 100_000
+MAX_SLOTS = 100_000  # of one run; a log that says more is damaged
 
 
 class RunStarted(EventValue):
