@@ -137,7 +137,7 @@ LOOKS: list[Callable[[RunFolder], object]] = [
 ]
 
 
-@tries(6)
+@tries(4)
 @given(mutated_logs(), st.lists(st.sampled_from(LOOKS), min_size=4, max_size=4))
 @example([{"kind": "RunResumed"}, *PAYLOADS[1:]], LOOKS)
 @example([one for one in PAYLOADS if one.get("candidate_id") != "s-0001"], LOOKS)
@@ -164,7 +164,7 @@ def test_a_run_whose_log_was_changed_can_be_looked_at_or_says_what_is_wrong(
     shutil.rmtree(copy.path)
 
 
-@pytest.mark.parametrize("name", ["../../secret", "a\0b", "/dev/zero", "c" * 300, "C" * 64])
+@pytest.mark.parametrize("name", ["../../secret", "a\0b", "C" * 64])
 def test_a_checkpoint_whose_name_leads_elsewhere_is_a_fault_and_not_read(tmp_path: Path, name: str):
     log = [one.model_copy(update={"checkpoint": name}) if isinstance(one, JobFinished) else one for one in LOG]
     folder = RunFolder(tmp_path / "run")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-@tries(50)
+@tries(30)
 @given(data=st.data())
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_takes_its_seeds_and_what_becomes_of_them(name: str, data: st.DataObject):

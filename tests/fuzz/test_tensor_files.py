@@ -69,7 +69,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return checkpoints.path(place, checkpoints.save(place, {"a": torch.arange(6.0)}, NETWORK, "detector")).read_bytes()
 
 
-@tries(150)
+@tries(100)
 @given(data=st.data())
 def test_a_checkpoint_of_other_content_is_a_checkpoint_or_an_error(
     folder: Path, checkpoint: bytes, data: st.DataObject
@@ -85,7 +85,7 @@ def test_a_checkpoint_of_other_content_is_a_checkpoint_or_an_error(
     file.unlink()
 
 
-@tries(150)
+@tries(100)
 @given(data=st.data())
 def test_a_training_whose_kept_state_is_other_content_begins_anew(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -60,9 +60,9 @@ FAILED = JobFailed(**OWN, fault="crash", message="it ended\0")
 HONEST = [STARTED, INHERITED, EPOCH, FINISHED, FAILED]
 
 
-def executor(folder: Path, mode: str = "none") -> LocalExecutor:
+def executor(folder: Path, mode: str = "none", slots: int = 2) -> LocalExecutor:
     places = dict.fromkeys(("template", "workdir", "checkpoints", "logs"), folder)
-    setups = [WorkerSetup(device=f"cpu:{slot}", image_size=(96, 96), **places) for slot in range(2)]
+    setups = [WorkerSetup(device=f"cpu:{slot}", image_size=(96, 96), **places) for slot in range(slots)]
     return LocalExecutor(setups, (sys.executable, str(Path(__file__).with_name("hostile_worker.py")), mode))
 
 
@@ -112,7 +112,7 @@ def test_any_line(store: EventStore, line: bytes):
     check(received(line, has_started=True), store)
 
 
-@tries(400)
+@tries(300)
 @given(st.sampled_from([json.loads(to_json(event)) for event in HONEST]).flatmap(mutated), st.booleans())
 def test_an_event_with_other_values(store: EventStore, payload: Any, has_started: bool):
     check(received(json.dumps(payload).encode(), has_started), store)
@@ -193,7 +193,7 @@ def test_a_worker_that_can_not_be_believed_is_replaced_and_nothing_it_says_later
     tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: str, reason: str
 ):
     async def watch() -> list[Event]:
-        one = executor(tmp_path, mode)
+        one = executor(tmp_path, mode, slots=1)
         await one.start()
         try:
             heard: list[Event] = []
@@ -206,5 +206,5 @@ def test_a_worker_that_can_not_be_believed_is_replaced_and_nothing_it_says_later
     heard = asyncio.run(watch())
     assert {type(event) for event in heard} == {WorkerStarted, WorkerLost}
     started = [event.device for event in heard if isinstance(event, WorkerStarted)]
-    assert set(started) <= {"cpu:0", "cpu:1"}
+    assert set(started) <= {"cpu:0"}
     assert reason in caplog.text
