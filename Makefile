@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak check install clean
+.PHONY: demo test soak fuzz check install clean
 
 demo: install
 	$(BIN)/spnas-orch start examples/digits/sp_nas.yml --no-tui
@@ -17,6 +17,11 @@ soak: install
 	SPNAS_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest tests/simulation
 	$(BIN)/pytest -m soak
 
+# Each parser is fed by a coverage-guided fuzzer for so long: make fuzz SECONDS=600
+SECONDS ?= 60
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python tests/fuzz/atheris_parsers.py $(SECONDS)
+
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -26,12 +31,19 @@ check: install
 install: $(VENV)/.installed
 
 # mmcv asks for opencv-python, which needs the system's libGL; the headless build, which lies in the same folder, does not.
-$(VENV)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+define pip_install
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[$(1)]'
 	$(BIN)/pip uninstall -q -y opencv-python
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall 'opencv-python-headless<4.13'
 	touch $@
+endef
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(call pip_install,dev)
+
+$(VENV)/.fuzz: $(VENV)/.installed
+	$(call pip_install,fuzz)
 
 clean:
-	rm -rf $(VENV) runs examples/*/data examples/*/runs
+	rm -rf $(VENV) runs fuzz-found examples/*/data examples/*/runs

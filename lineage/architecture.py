@@ -20,9 +20,11 @@ MAX_BLOCKS = 200  # a sanity bound for parsing; the space's own limits are confi
 MAX_STAGES = 9
 MAX_BRANCHES = 9
 MAX_DOUBLINGS = 12
+MAX_CODE = 500  # characters; enough to say of somewhat too many blocks how many they are
 
 _CODE = re.compile(
-    r"(?P<block>b|r|x\((?P<groups>[1-9]\d{0,3})x(?P<width>[1-9]\d{0,3})d\))_(?P<serial>[12-]+)_(?P<parallel>[\d-]+)"
+    r"(?P<block>b|r|x\((?P<groups>[1-9]\d{0,3})x(?P<width>[1-9]\d{0,3})d\))_(?P<serial>[12-]+)_(?P<parallel>[\d-]+)",
+    re.ASCII,
 )
 
 
@@ -103,7 +105,7 @@ class Genotype:
         Raises:
             GenotypeError: `code` is not of the form ``<block>_<serial>_<parallel>`` or is not a network.
         """
-        match = _CODE.fullmatch(code)
+        match = _CODE.fullmatch(code) if len(code) <= MAX_CODE else None
         if match is None:
             raise GenotypeError(
                 f"{code[:80]!r} is no genotype code: expected <block>_<serial>_<parallel>, "

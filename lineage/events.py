@@ -15,7 +15,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lineage.cost import Heads
 from lineage.reports import EpochFinished as EpochFinished
@@ -37,6 +38,9 @@ Phase = Literal["serial", "parallel", "fullytrain", "audit"]
 Resource = Literal["flops", "params", "memory", "latency"]
 Inherited = Literal["detector", "backbone", "nothing"]
 
+MAX_PAYLOAD_BYTES = 2**24  # of an event as JSON; the longest, a whole configuration, has some ten thousand
+MAX_SLOTS = 100_000  # of one run; a log that says more is damaged
+
 
 class RunStarted(EventValue):
     """A run began. `config` is the whole configuration as validated, `workdir` the folder its relative paths start from,
@@ -48,8 +52,8 @@ class RunStarted(EventValue):
     run_id: str
     seed: int
     simulated: bool
-    slots: int = Field(ge=1)
-    window: int = Field(ge=1)
+    slots: int = Field(ge=1, le=MAX_SLOTS)
+    window: int = Field(ge=1, le=MAX_SLOTS)
     config: dict[str, Any]
     workdir: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
@@ -146,7 +150,7 @@ class CandidateProposed(EventValue):
     morphisms: tuple[str, ...] = ()
     parent_probabilities: dict[str, float] = Field(default_factory=dict)
     inherit: Inherited = "detector"
-    seeds: int = Field(default=1, ge=1)
+    seeds: int = Field(default=1, ge=1, le=10_000)
     control_id: str | None = None
     refused: dict[str, int] = Field(default_factory=dict)
     audited_id: str | None = None
@@ -277,6 +281,13 @@ def from_json(text: str | bytes) -> Event:
     """Event of a JSON payload.
 
     Raises:
-        pydantic.ValidationError: the payload is no event of this version.
+        pydantic.ValidationError: the payload is no event of this version, or longer than any event.
     """
+    if len(text) > MAX_PAYLOAD_BYTES:
+        limit = PydanticCustomError(
+            "too_long",
+            "{found} bytes, an event has at most {most}",
+            {"found": len(text), "most": MAX_PAYLOAD_BYTES},
+        )
+        raise ValidationError.from_exception_data("Event", [InitErrorDetails(type=limit, input=text[:80])])
     return _ADAPTER.validate_json(text)

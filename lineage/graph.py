@@ -12,7 +12,7 @@ from typing import Any
 import networkx as nx
 
 from lineage.architecture import Genotype
-from lineage.errors import UnknownCandidate
+from lineage.errors import StoreError, UnknownCandidate
 from lineage.events import CandidateProposed, NetworkGiven
 from lineage.measurements import finite
 from lineage.morphism import Blueprint, correspondence
@@ -38,13 +38,21 @@ class LineageGraph:
 
     @classmethod
     def from_store(cls, store: EventStore) -> LineageGraph:
-        """Graph of everything in a store."""
+        """Graph of everything in a store. Raises StoreError if its tables are not what its log says."""
         blueprints = {
             event.candidate_id: Blueprint(Genotype.parse(event.code), event.block_ids)
             for recorded in store.read(kinds=["CandidateProposed", "NetworkGiven"])
             if isinstance(event := recorded.event, CandidateProposed | NetworkGiven)
         }
-        return cls(rows_of(store, _CANDIDATES), rows_of(store, _EDGES), blueprints)
+        candidates = rows_of(store, _CANDIDATES)
+        graph = cls(candidates, rows_of(store, _EDGES), blueprints)
+        if unknown := [one["candidate_id"] for one in candidates if one["candidate_id"] not in blueprints]:
+            raise StoreError(
+                f"the tables have candidate {unknown[0]!r}, and the log has not: rebuild them, or restore a copy"
+            )
+        if not nx.is_directed_acyclic_graph(graph._graph):
+            raise StoreError("a candidate is its own ancestor: the log or the tables are damaged; restore a copy")
+        return graph
 
     @property
     def candidates(self) -> list[dict[str, Any]]:

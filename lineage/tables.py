@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 from pydantic_core import to_json
 
+from lineage.errors import StoreError
 from lineage.events import Recorded
 from lineage.projections import project
 from lineage.rows import KEYS, Address, Values, address
@@ -46,11 +47,15 @@ class Tables:
             self._connection.execute(f"DELETE FROM {table}")
 
     def write(self, recorded: Iterable[Recorded]) -> dict[Address, Values]:
-        """Write what events change; the changes, for `keep` once they are committed."""
+        """Write what events change; the changes, for `keep` once they are committed.
+
+        Raises:
+            StoreError: an event does not follow from those before it.
+        """
         changes: dict[Address, Values] = {}
         rows = ChainMap(changes, self._rows)
         for one in recorded:
-            for at, values in project(rows, one).items():
+            for at, values in _projected(rows, one).items():
                 changes[at] = {column: values.get(column) for column in self._types[at[0]]}
         new: dict[str, list[Values]] = defaultdict(list)
         changed: dict[str, list[Values]] = defaultdict(list)
@@ -86,6 +91,16 @@ class Tables:
         for some in _slices(rows):
             query = f"UPDATE {table} SET {assignments} FROM ({_unnested(types)}) AS changed WHERE {matches}"
             self._connection.execute(query, [_json(some, types)])
+
+
+def _projected(rows: Mapping[Address, Values], recorded: Recorded) -> dict[Address, Values]:
+    try:
+        return project(rows, recorded)
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"event {recorded.event_id}, {recorded.event.kind}, does not follow from those before it ({error!r}): "
+            "the log is damaged"
+        ) from error
 
 
 def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from lineage.snapshot import open_snapshot
 from orchestrator import auditing
 from orchestrator.completeness import missing_events
 from orchestrator.config import RunConfig
-from orchestrator.config_file import load_config
+from orchestrator.config_file import config_text, load_config
 from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.errors import UserError
 from orchestrator.launch import Plan, Watchers, resume_run, start_run
@@ -38,7 +38,7 @@ def start(
     console = stdout_console()
     config = _load(config_path, overrides)
     folder = new_run(run_dir, config_path.stem)
-    text, workdir = config_path.read_text(encoding="utf-8"), config_path.resolve().parent
+    text, workdir = config_text(config_path), config_path.resolve().parent
     return run_new(console, folder, Plan(config, text, workdir, simulate), speed, tui)
 
 

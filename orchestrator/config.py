@@ -20,6 +20,9 @@ from orchestrator.sections import Reignite, Step
 
 OUTSIDE = "file:"  # before a record's path: it lies outside this run, though an earlier step writes one of that name
 
+LONGEST_SHOWN = 80  # characters of a value in a message
+LONGEST_WORD = 100  # that a misspelling is looked for in
+
 _OF_A_STEP = {"trainer", "search_algorithm", "search_space", "pipe_step", "audit"}
 
 
@@ -44,10 +47,10 @@ class RunConfig(Section):
         rest = {key: section for key, section in value.items() if key not in whole}
         for name in names:
             if name not in rest:
-                raise ValueError(f"pipeline names {name!r} but there is no such section{nearest(name, rest)}")
+                raise ValueError(f"pipeline names {shown(name)} but there is no such section{nearest(name, rest)}")
         for key, section in rest.items():
             if key not in names and not (isinstance(section, dict) and _OF_A_STEP & section.keys()):
-                raise ValueError(f"unknown key {str(key)!r}{nearest(str(key), ['general', 'pipeline', *names])}")
+                raise ValueError(f"unknown key {shown(str(key))}{nearest(str(key), ['general', 'pipeline', *names])}")
         return {**{key: value[key] for key in value if key in whole}, "steps": rest}
 
     @model_validator(mode="after")
@@ -198,7 +201,15 @@ def _starting_from(step: Step, record: str) -> Step:
     return step.model_copy(update={"search_algorithm": algorithm})
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def nearest(word: str, words: Iterable[object]) -> str:
     """``; did you mean 'x'?`` or nothing."""
-    close = difflib.get_close_matches(word, list(words), n=1)
+    # comparing takes the product of the lengths
+    short = [one for one in words if isinstance(one, str) and len(one) <= LONGEST_WORD]
+    close = difflib.get_close_matches(word, short, n=1) if len(word) <= LONGEST_WORD else []
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def shown(value: object) -> str:
+    """A value in a message, no more of it than can be read."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

@@ -7,16 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import AliasChoices, BaseModel, ValidationError
 
-from orchestrator.config import RunConfig, nearest
+from orchestrator import safe_yaml
+from orchestrator.config import RunConfig, nearest, shown
 from orchestrator.errors import ConfigError
 from orchestrator.run_folder import RUNS
 from orchestrator.training import TEMPLATE
+from orchestrator.user_files import is_file, is_text, text_of
 
-LONGEST_SHOWN = 80  # characters of a value in a message
-NOT_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)  # all that PyYAML may raise
+LONGEST_LINE = 400  # characters of a fault
+MOST_SHOWN = 20  # faults in a message
+
+
+def config_text(path: Path) -> str:
+    """The text of a configuration. Raises ConfigError if it is no file, too large, or not UTF-8."""
+    try:
+        return text_of(path, safe_yaml.MAX_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"can't read the configuration {_cut(str(path))}: {reason}") from error
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -25,16 +35,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file can't be read, is no YAML mapping, or holds a key or value that can't be used.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"can't read the configuration {path}: {reason}") from error
+    text = config_text(path)
     workdir = path.resolve().parent
+    if not is_text(workdir):
+        raise ConfigError(
+            f"{str(workdir)!a} is no UTF-8, and the log of a run can hold no other path: rename that folder"
+        )
     names = {"local_base_path": str(workdir)}
     try:
-        raw = _expand(yaml.load(text, _Loader), names)
-    except NOT_YAML as error:
+        raw = _expand(safe_yaml.load(text), names)
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(
@@ -44,31 +54,19 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         _override(raw, override, names)
     _name_templates_alike(raw, workdir)
     config = parse_config(raw, str(path))
-    return config.told_apart(lambda record: any((place / record).is_file() for place in (workdir, RUNS)))
+    return config.told_apart(lambda record: any(is_file(place / record) for place in (workdir, RUNS)))
 
 
 def parse_config(raw: dict[str, Any], source: str) -> RunConfig:
-    """Configuration of a mapping in the file's shape. Raises ConfigError with every fault, one a line."""
+    """Configuration of a mapping in the file's shape. Raises ConfigError with the faults, one a line."""
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        faults = "\n".join(f"  {_explain(fault)}" for fault in error.errors())
-        raise ConfigError(f"{source} can't be used:\n{faults}") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice in a mapping is an error, not the last one's gain."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if key.value in seen:
-                    problem = f"the key {key.value!r} stands twice in one section"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-                seen.add(key.value)
-        return node
+        faults = error.errors(include_url=False, include_context=False)
+        lines = [_cut(_explain(fault)) for fault in faults[:MOST_SHOWN]]
+        if len(faults) > MOST_SHOWN:
+            lines.append(f"and {len(faults) - MOST_SHOWN} more faults")
+        raise ConfigError("\n  ".join([f"{source} can't be used:", *lines])) from error
 
 
 def _name_templates_alike(raw: dict[str, Any], workdir: Path) -> None:
@@ -86,23 +84,24 @@ def _name_templates_alike(raw: dict[str, Any], workdir: Path) -> None:
 
 def _override(raw: dict[str, Any], override: str, names: dict[str, str]) -> None:
     key, separator, value = override.partition("=")
+    said = f"--set {shown(override)}"
     if not separator or not key:
-        raise ConfigError(f"--set {override!r}: expected KEY=VALUE, for example serial.search_algorithm.max_sample=20")
+        raise ConfigError(f"{said}: expected KEY=VALUE, for example serial.search_algorithm.max_sample=20")
     *parents, last = key.split(".")
     first, known = key.split(".")[0], ["general", *map(str, raw)]
     if first not in known:
-        raise ConfigError(f"--set {override!r}: unknown key {first!r}{nearest(first, known)}")
+        raise ConfigError(f"{said}: unknown key {shown(first)}{nearest(first, known)}")
     section: Any = raw
     for name in parents:
         if section.get(name) is None:
             section[name] = {}
         section = section[name]
         if not isinstance(section, dict):
-            raise ConfigError(f"--set {override!r}: {name!r} is a value, not a section")
+            raise ConfigError(f"{said}: {shown(name)} is a value, not a section")
     try:
-        section[last] = _expand(yaml.load(value, _Loader), names)
-    except NOT_YAML as error:
-        raise ConfigError(f"--set {override!r}: the value is no valid YAML") from error
+        section[last] = _expand(safe_yaml.load(value), names)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{said}: the value is no valid YAML: {error}") from error
 
 
 def _expand(value: Any, names: dict[str, str]) -> Any:
@@ -128,13 +127,12 @@ def _explain(fault: Any) -> str:
     if fault["type"] == "missing":
         return f"{where}: this key is missing"
     message = fault["msg"].removeprefix("Value error, ")
-    found = f" (found {_shortened(fault['input'])})" if isinstance(fault["input"], str | int | float | bool) else ""
+    found = f" (found {shown(fault['input'])})" if isinstance(fault["input"], str | int | float | bool) else ""
     return f"{where}: {message}{found}" if where else message
 
 
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
 
 
 def _siblings(path: Sequence[Any]) -> list[str]:

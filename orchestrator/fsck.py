@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from orchestrator.completeness import missing_events
 from orchestrator.errors import RunError
 from orchestrator.inspection import print_json
 from orchestrator.run_folder import RunFolder, find_run
+from trainers.protocol import SHA256
 
 CHECKPOINTS = """
 SELECT DISTINCT checkpoint, candidate_id AS owner FROM measurements WHERE deleted_at IS NULL
@@ -112,6 +114,9 @@ def _tables(store: EventStore) -> Iterator[str]:
 
 def _checkpoints(folder: RunFolder, checkpoints: list[tuple[str, str]]) -> Iterator[str]:
     for sha256, owner in checkpoints:
+        if not re.fullmatch(SHA256, sha256):  # it may lead anywhere
+            yield f"the checkpoint of {owner} is called {sha256[:80]!r}, expected its sha256; restore a copy of the log"
+            continue
         file = folder.checkpoints / f"{sha256}.safetensors"
         try:
             with file.open("rb") as content:

@@ -27,13 +27,13 @@ from orchestrator.errors import RunError, UserError
 from orchestrator.executors import Executor
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
+from orchestrator.history import followed
 from orchestrator.outputs import write_outputs
 from orchestrator.preparation import check_limits
 from orchestrator.refetch import refetch
 from orchestrator.requests import REIGNITE_SIGNAL, why_not_reignite
 from orchestrator.run_folder import RunFolder
 from orchestrator.runtime import Listener, Runtime
-from orchestrator.search.evolve import evolve
 from orchestrator.search.state import SearchState
 from orchestrator.sources import given_networks
 from trainers.protocol import WorkerSetup
@@ -129,7 +129,7 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
             raise RunError(f"{folder.path} holds no run: its log does not begin with RunStarted; start a new run")
         started, state = log[0].event, SearchState()
         for recorded in log:
-            state = evolve(state, recorded.event)
+            state = followed(state, recorded, folder.path)
             for listener in watchers.replay:
                 listener(recorded)
         _sweep(folder, state)

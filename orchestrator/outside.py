@@ -6,23 +6,23 @@ A run is looked at as it is at this moment, live or not, and never changed.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
-
-from pydantic import ValidationError
 
 from lineage.errors import StoreError
 from lineage.events import JobAssigned, RunStarted
 from lineage.snapshot import open_snapshot
 from orchestrator.config import RunConfig
 from orchestrator.errors import RunError
+from orchestrator.history import followed
 from orchestrator.jobs import seed_of
 from orchestrator.run_folder import RunFolder
-from orchestrator.search.evolve import evolve
 from orchestrator.search.proposal import is_control
 from orchestrator.search.state import Candidate, SearchState, rank
+from trainers.protocol import CHECKPOINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,10 @@ def open_run(path: Path) -> OtherRun:
         with open_snapshot(folder.database) as store:
             for recorded in store.read():
                 first = first or recorded.event
-                state = evolve(state, recorded.event)
+                if isinstance(first, RunStarted):
+                    state = followed(state, recorded, path)
     except StoreError as error:
         raise RunError(f"run {path} can't be read: {error}") from error
-    except ValidationError as error:
-        raise RunError(
-            f"run {path} can't be read: another version of spnas-orch recorded its configuration; "
-            f"this one finds {error.error_count()} faults in it"
-        ) from error
     if not isinstance(first, RunStarted):
         raise RunError(f"run {path} was killed before it began: it has nothing to start from")
     return OtherRun(folder, first, state)
@@ -101,9 +97,12 @@ def hand_over(run: OtherRun, candidate: Candidate, checkpoints: Path | None) -> 
         return candidate.checkpoint or f"simulated-{candidate.candidate_id}"
     if run.simulated:
         raise RunError(f"{what} has no weights, since the run was simulated: name a real run, or give the code {start}")
+    if candidate.checkpoint is None or not re.fullmatch(CHECKPOINT, candidate.checkpoint):
+        named = str(candidate.checkpoint)[:80]
+        raise RunError(f"the weights of {what} are gone ({named!r} is no checkpoint): start from the code {start}")
     name = f"{candidate.checkpoint}.safetensors"
     file, target = run.folder.checkpoints / name, checkpoints / name
-    if candidate.checkpoint is None or Path(name).name != name or not file.is_file():
+    if not file.is_file():
         raise RunError(f"the weights of {what} are gone ({file}): restore that file, or start from the code {start}")
     try:
         checkpoints.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from orchestrator.config import RunConfig
 from orchestrator.devices import environment
 from orchestrator.errors import ConfigError, UserError
 from orchestrator.search.limits import broken_by, predict
+from orchestrator.user_files import is_file, is_folder
 
 TEMPLATE_TIMEOUT_S = 120
 TIMING_TIMEOUT_S = 900
@@ -57,7 +58,7 @@ def check_template(config: RunConfig, workdir: Path, images: bool = False) -> Te
         ConfigError: the template can't be used; the message says why.
     """
     path = workdir / config.template
-    if not path.is_file():
+    if not is_file(path):
         raise ConfigError(f"template {path} does not exist: trainer.config_template_file is relative to {workdir}")
     arguments = ["trainers.template", *(["--images"] if images else []), str(path)]
     # data sets may have a million images, and are read for those who want to know
@@ -137,7 +138,7 @@ def check_data(config: RunConfig, workdir: Path) -> None:
                 continue
             for part in ("train", "val"):
                 folder = workdir / section.reignite.data / part
-                if not folder.is_dir():
+                if not is_folder(folder):
                     raise ConfigError(
                         f"{name}.{key}.reignite.data: {folder} does not exist; expected class folders "
                         "train/<class>/* and val/<class>/* there, or leave reignite out"

@@ -10,13 +10,16 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from lineage.architecture import Genotype, GenotypeError
 from orchestrator.errors import ConfigError
+from orchestrator.user_files import in_words, opened
 
 MAX_BYTES = 64 * 2**20
+MAX_LINE = 2**20  # characters; those of a field are csv's own 128 KiB
 COLUMNS = ("arch", "mAP")
 
 
@@ -34,21 +37,23 @@ def best_of(path: Path, flops: Callable[[Genotype], int]) -> tuple[Genotype, flo
     Raises:
         ConfigError: the file can't be read as a record, or no network in it was trained.
     """
-    rows = list(_trained(path))
+    highest, rows = -1.0, dict[str, Row]()
+    for row in _trained(path):
+        if row.ap > highest:
+            highest, rows = row.ap, {}
+        if row.ap == highest:
+            rows[row.code] = row
     if not rows:
         raise ConfigError(f"{path} names no trained network: every mAP in it is empty, nan or negative")
-    highest = max(row.ap for row in rows)
-    genotypes = {row.code: _genotype(path, row) for row in rows if row.ap == highest}
+    genotypes = {code: _genotype(path, row) for code, row in rows.items()}
     best = min(genotypes.values(), key=lambda genotype: (flops(genotype), genotype.code))
     return best, highest / 100 if highest > 1 else highest
 
 
 def _trained(path: Path) -> Iterator[Row]:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_BYTES >> 20} MiB: no search writes such a record")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+        with opened(path, MAX_BYTES) as file, TextIOWrapper(file, newline="", encoding="utf-8-sig") as text:
+            reader = csv.reader(_lines(text))
             names = [name.strip() for name in next(reader, [])]
             missing = [name for name in COLUMNS if name not in names]
             if missing:
@@ -67,6 +72,13 @@ def _trained(path: Path) -> Iterator[Row]:
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"can't read {path} as a search record (CSV, UTF-8): {reason}") from error
+
+
+def _lines(text: TextIO) -> Iterator[str]:
+    while line := text.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise ValueError(f"a line has more than {in_words(MAX_LINE)}")
+        yield line
 
 
 def _ap(path: Path, line: int, text: str) -> float | None:

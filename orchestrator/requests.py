@@ -15,8 +15,8 @@ from lineage.events import ReignitionRequested
 from lineage.snapshot import open_snapshot
 from lineage.store import EventStore
 from orchestrator.errors import InfrastructureError, UserError
+from orchestrator.history import followed
 from orchestrator.run_folder import RunFolder, find_run
-from orchestrator.search.evolve import evolve
 from orchestrator.search.proposal import sampled
 from orchestrator.search.state import SearchState
 
@@ -74,6 +74,6 @@ def _look(folder: RunFolder) -> tuple[SearchState, int]:
     state, requests = SearchState(), 0
     with open_snapshot(folder.database) as store:
         for recorded in store.read():
-            state = evolve(state, recorded.event)
+            state = followed(state, recorded, folder.path)
             requests += isinstance(recorded.event, ReignitionRequested)
     return state, requests

@@ -16,6 +16,7 @@ from lineage.errors import StoreEmpty, StoreError, StoreNotFound
 from lineage.snapshot import open_snapshot
 from lineage.wal import wal_of
 from orchestrator.errors import RunError
+from orchestrator.user_files import is_file, is_text
 
 RUNS = Path("runs")
 LOCK_ATTEMPTS = 10
@@ -127,28 +128,34 @@ def _holds_nothing(folder: RunFolder) -> bool:
 
 def has_begun(folder: RunFolder) -> bool:
     """Whether the log holds an event; one that can't be read may hold some, so it counts as one that does."""
+    return _beginning(folder) is not None
+
+
+def _beginning(folder: RunFolder) -> str | None:
+    """The kind of the first event in the log; None: there is none; empty: that can't be told."""
+    if not is_file(folder.database):  # a pipe would be waited for
+        return "" if _exists(folder.database) else None
     try:
         with open_snapshot(folder.database) as store:
-            return next(store.read(), None) is not None
+            first = next(store.read(), None)
+            return None if first is None else first.event.kind
     except (StoreEmpty, StoreNotFound):
-        return False
+        return None
     except StoreError:
-        return True
+        return ""
 
 
 def new_run(path: Path | None, stem: str) -> RunFolder:
     """A folder that does not exist yet: `path`, or the first free ``runs/<stem>-<number>``. Nothing is made.
 
     Raises:
-        RunError: `path` exists, or its parent can't be written.
+        RunError: `path` exists, can be no folder's, or its parent can't be written.
     """
-    if path is None:
-        number = 1
-        while (RUNS / f"{stem}-{number}").exists():
-            number += 1
-        path = RUNS / f"{stem}-{number}"
-    elif _exists(path) and (not path.is_dir() or any(path.iterdir())):
-        if path.is_dir() and _holds_nothing(RunFolder(path.absolute())):
+    path = path or _free(stem)
+    if not is_text(path.absolute()):
+        raise RunError(f"{str(path)[:80]!a} can't be a run folder: expected UTF-8 without NUL; name one with --run-dir")
+    if _exists(path) and (not path.is_dir() or any(path.iterdir())):
+        if path.is_dir() and not path.is_symlink() and _holds_nothing(RunFolder(path.absolute())):
             shutil.rmtree(path)
             return RunFolder(path.absolute())
         owner = RunFolder(path.absolute()).owner()
@@ -162,6 +169,13 @@ def new_run(path: Path | None, stem: str) -> RunFolder:
     return RunFolder(path.absolute())
 
 
+def _free(stem: str) -> Path:
+    number = 1
+    while _exists(RUNS / f"{stem}-{number}"):
+        number += 1
+    return RUNS / f"{stem}-{number}"
+
+
 def find_run(run: str) -> RunFolder:
     """The run folder at path `run`, or of that name under ``runs/``.
 
@@ -169,10 +183,13 @@ def find_run(run: str) -> RunFolder:
         RunError: there is none; the message names those there are.
     """
     for path in (Path(run), RUNS / run):
-        if _exists(path / "lineage.duckdb"):
+        if _exists(path) and is_file(path / "lineage.duckdb"):
             folder = RunFolder(path.absolute())
-            if not has_begun(folder):
+            beginning = _beginning(folder)
+            if beginning is None:
                 raise _not_begun(run, folder)
+            if beginning not in ("", "RunStarted"):
+                raise RunError(f"run {run} is damaged: its log begins with {beginning}, not RunStarted; restore a copy")
             return folder
     known = sorted(path.parent.name for path in RUNS.glob("*/lineage.duckdb"))
     hint = f"runs here: {', '.join(known)}" if known else "there are no runs in ./runs"

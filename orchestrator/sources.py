@@ -24,6 +24,7 @@ from orchestrator.outside import OtherRun, hand_over, open_run, result_of, seed_
 from orchestrator.records import best_of
 from orchestrator.run_folder import RUNS, RunFolder, has_begun
 from orchestrator.search.state import Candidate
+from orchestrator.user_files import is_file
 
 WEIGHTS_TIMEOUT_S = 600
 
@@ -108,7 +109,7 @@ def _from_source(config: RunConfig, name: str, candidate_id: str, source: str, p
                 None if step.trainer.weights == "scratch" else hand_over(run, best, place.checkpoints),
                 place.heads,
             )
-        if _is_file(path):
+        if is_file(path):
             genotype, ap = best_of(
                 path, lambda one: cost(one, space.base_width, space.image_size, space.neck_channels, place.heads).flops
             )
@@ -212,7 +213,7 @@ def _event(
 def _weights(name: str, place: Place, weights: str, code: str, base_width: int) -> str | None:
     """Checkpoint of a file of torchvision weights, made by a process that may use torch; None: the run is simulated."""
     file, key = place.workdir / weights, f"{name}.search_space.weights"
-    if not _is_file(file):
+    if not is_file(file):
         raise ConfigError(f"{key}: {file} does not exist: expected a file of torchvision weights (.pth, .safetensors)")
     if place.checkpoints is None:
         return None
@@ -240,14 +241,7 @@ def _weights(name: str, place: Place, weights: str, code: str, base_width: int) 
 
 
 def _run_at(path: Path) -> OtherRun | None:
-    return open_run(path) if _is_file(path / "lineage.duckdb") else None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file can have
-        return False
+    return open_run(path) if is_file(path / "lineage.duckdb") else None
 
 
 def _nothing_at(source: str, place: Place) -> str:

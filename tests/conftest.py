@@ -3,5 +3,5 @@
 import sys
 from pathlib import Path
 
-for folder in ("orchestrator", "lineage", "trainers", "simulation", "integration"):
+for folder in ("orchestrator", "lineage", "trainers", "simulation", "integration", "fuzz"):
     sys.path.insert(0, str(Path(__file__).parent / folder))

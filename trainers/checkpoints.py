@@ -15,7 +15,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -85,7 +84,7 @@ def load(folder: Path, sha256: str) -> tuple[dict[str, Tensor], NetworkRef]:
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
         description.pop("kind")
         return tensors, NetworkRef(**description, checkpoint=sha256)
-    except (SafetensorError, KeyError, ValueError, ValidationError) as error:
+    except (SafetensorError, LookupError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise CheckpointError(
             f"{file} does not say which network it holds ({error!r}); expected a file written by this program"
         ) from error

@@ -21,6 +21,15 @@ SIGN_OF_LIFE = b"."
 STOP = b"stop"
 """A line that a worker is sent in place of a job; it also reaches one that trains."""
 
+SHA256 = r"[0-9a-f]{64}"
+"""Of a checkpoint file, which has it as its name."""
+
+CHECKPOINT = rf"{SHA256}|simulated-[A-Za-z0-9_-]{{1,100}}"
+"""What a checkpoint may be called: a simulated one has no file. No name leads out of the folder of checkpoints."""
+
+Checkpoint = Annotated[str, Field(pattern=f"^({CHECKPOINT})$")]
+JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]  # files are named after it
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,7 +42,7 @@ class WorkerSetup(_Message):
     (height, width) the size costs are measured at.
     """
 
-    device: str
+    device: str = Field(pattern=r"^(cpu|cuda):[0-9]{1,4}$")
     template: Path
     workdir: Path
     checkpoints: Path
@@ -48,7 +57,7 @@ class NetworkRef(_Message):
     code: str
     block_ids: tuple[tuple[str, ...], ...]
     base_width: int
-    checkpoint: str | None = None
+    checkpoint: Checkpoint | None = None
 
 
 class DetectionJob(_Message):
@@ -62,11 +71,11 @@ class DetectionJob(_Message):
     """
 
     type: Literal["detection"] = "detection"
-    job_id: str
+    job_id: JobId
     attempt: int
     network: NetworkRef
     parent: NetworkRef | None
-    backbone_checkpoint: str | None = None
+    backbone_checkpoint: Checkpoint | None = None
     inherit: Literal["detector", "backbone"] = "detector"
     preserves: bool = False
     epochs: int = Field(ge=1)
@@ -81,7 +90,7 @@ class ClassificationJob(_Message):
     """
 
     type: Literal["classification"] = "classification"
-    job_id: str
+    job_id: JobId
     attempt: int
     network: NetworkRef
     data: Path

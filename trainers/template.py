@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 SHIPPED = "examples/digits/faster_rcnn_r50_fpn_1x.py (`spnas-orch init` writes a copy)"
 REQUIRED = ("model", "train_dataloader", "val_dataloader", "val_evaluator", "optim_wrapper", "train_cfg")
+MAX_BYTES = 2**20
 ROI_EXTRACTORS = ("bbox_roi_extractor", "mask_roi_extractor")
 
 
@@ -166,11 +167,17 @@ def _stretched(schedulers: list[Any], epochs_factor: float, iterations_factor: i
 
 def _parse(path: Path) -> ast.Module:
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise TemplateError(
+                f"{path}: more than {MAX_BYTES >> 20} MiB, and no template is so large: name another file"
+            )
+        tree = ast.parse(content.decode(), str(path))
     except SyntaxError as error:
         raise TemplateError(f"{path}, line {error.lineno}: {error.msg}") from error
-    except (OSError, ValueError) as error:
-        raise TemplateError(f"{path}: not readable as Python: {error}") from error
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise TemplateError(f"{path}: not readable as Python: {str(error) or type(error).__name__}") from error
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "read_base":
             raise TemplateError(

@@ -27,6 +27,8 @@ from trainers.channel import Channel, is_no_room
 from trainers.errors import CheckpointError, NoRoomError, Stopped
 from trainers.protocol import Job
 
+DAMAGES = (OSError, SafetensorError, LookupError, TypeError, AttributeError, AssertionError, RecursionError, ValueError)
+
 log = logging.getLogger(__name__)
 
 
@@ -50,7 +52,7 @@ class Unfinished:
                         state = _restored(json.loads(metadata["state"]), tensors)
                         assert isinstance(state, dict)
                         return state
-            except (OSError, SafetensorError, KeyError, ValueError) as error:
+            except DAMAGES as error:
                 log.warning("%s can't be used (%s): the training begins anew", file, error)
         self.remove()
         return None

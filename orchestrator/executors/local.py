@@ -1,14 +1,14 @@
 """Workers on this machine: one long-lived process a device slot, messages over its pipes (`trainers.protocol`).
 
 A worker that dies fails its job as a crash and is replaced, unless it keeps dying without finishing anything. One that
-hangs (`patience`) is killed, and its job fails as hung. Workers end when their input closes, so none outlives this process.
+says what it can't mean (`honesty`) is killed, and nothing more of it is heard. One that hangs (`patience`) is killed, and
+its job fails as hung. Workers end when their input closes, so none outlives this process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pydantic_core
 from pydantic import ValidationError
 
 from lineage.events import (
@@ -32,6 +33,7 @@ from lineage.events import (
 )
 from orchestrator.devices import environment
 from orchestrator.errors import ConfigError, InfrastructureError
+from orchestrator.executors.honesty import objection
 from orchestrator.executors.patience import Patience
 from orchestrator.jobs import job_of, network_of
 from orchestrator.search.state import SearchState
@@ -141,8 +143,8 @@ class LocalExecutor:
                 slot.hung = self._patience.verdict_on_start(now - slot.heard)
             elif slot.job is not None and slot.since is not None:
                 slot.hung = self._patience.verdict(slot.job.type, slot.cost, now - slot.heard, now - slot.since)
-        if slot.hung is not None and process.returncode is None:
-            process.kill()
+        if slot.hung is not None:
+            _kill(process)
 
     async def _spawn(self, slot: _Slot) -> None:
         slot.process = await asyncio.create_subprocess_exec(
@@ -169,33 +171,33 @@ class LocalExecutor:
 
     async def _listen(self, slot: _Slot, process: Process) -> None:
         assert process.stdout is not None
-        while True:
-            try:
-                line = await process.stdout.readline()
-            except ValueError:  # longer than LINE_LIMIT_BYTES: no message of ours
-                process.kill()
-                break
-            if not line:
-                break
-            self._receive(slot, line, process)
+        try:
+            while line := await _line(process.stdout):
+                self._receive(slot, line)
+        except ValueError as error:  # what it says is no message of ours
+            _log.error("worker %s is replaced: %.1000s", slot.setup.device, error)
+            _kill(process)
         await process.wait()
         if not self._closing:
             await self._died(slot, process)
 
-    def _receive(self, slot: _Slot, line: bytes, process: Process) -> None:
+    def _receive(self, slot: _Slot, line: bytes) -> None:
+        """Take what a worker says. Raises ValueError if no worker can mean it."""
         slot.heard = asyncio.get_running_loop().time()
         if line.strip() == SIGN_OF_LIFE:
             return
         try:
             event = from_json(line)
         except ValidationError:
-            self._receive_other(slot, line, process)
+            self._receive_other(slot, line)
             return
+        if (reason := objection(event, slot.setup.device, slot.job, slot.ready)) is not None:
+            raise ValueError(f"it reported {reason}")
         if isinstance(event, WorkerStarted):
             self._any_started = slot.ready = True
         if isinstance(event, WorkerBlocked | WorkerUnblocked):
             slot.blocked = isinstance(event, WorkerBlocked)
-        if isinstance(event, JobFinished | JobFailed) and slot.job is not None and _is_of(event, slot.job):
+        if isinstance(event, JobFinished | JobFailed) and slot.job is not None:
             if isinstance(event, JobFinished):
                 slot.deaths = 0
                 if event.attempt == 1 and slot.since is not None:  # a later one may have gone on in the middle
@@ -203,9 +205,9 @@ class LocalExecutor:
             slot.job = None
         self._queue.put_nowait(event)
 
-    def _receive_other(self, slot: _Slot, line: bytes, process: Process) -> None:
+    def _receive_other(self, slot: _Slot, line: bytes) -> None:
         with contextlib.suppress(ValueError, AttributeError):
-            fault = json.loads(line).get("setup_error")
+            fault = pydantic_core.from_json(line).get("setup_error")
             if fault is not None and self._any_started:  # it worked before: a matter of this slot, not of the run
                 _log.error("worker %s can't be set up any more: %s", slot.setup.device, fault)
                 slot.deaths = MAX_DEATHS
@@ -213,8 +215,7 @@ class LocalExecutor:
             if fault is not None:
                 self._queue.put_nowait(ConfigError(f"the workers can't be set up: {fault}"))
                 return
-        _log.error("worker %s sent a line that is no event; it is replaced: %.200r", slot.setup.device, line)
-        process.kill()
+        raise ValueError(f"it sent a line that is no event: {line[:200]!r}")
 
     async def _died(self, slot: _Slot, process: Process) -> None:
         if self._draining:  # with a job that is kept, or that will be trained again
@@ -247,16 +248,24 @@ class LocalExecutor:
             try:
                 await asyncio.wait_for(process.wait(), END_TIMEOUT_S)
             except TimeoutError:
-                process.kill()
+                _kill(process)
                 await process.wait()
         for task in slot.tasks:
             task.cancel()
         await asyncio.gather(*slot.tasks, return_exceptions=True)
 
 
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    try:
+        return await stream.readline()
+    except ValueError as error:
+        raise ValueError(f"it sent a line of more than {LINE_LIMIT_BYTES} bytes") from error
+
+
 def _describe(returncode: int | None) -> str:
     return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit code {returncode}"
 
 
-def _is_of(event: JobFinished | JobFailed, job: Job) -> bool:
-    return (job.job_id, job.attempt) == (event.job_id, event.attempt)
+def _kill(process: Process) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
+        process.kill()

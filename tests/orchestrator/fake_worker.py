@@ -45,12 +45,12 @@ def main() -> None:
         if mode == "wait_for_stop" and job.job_id != "j-s-0001":
             assert sys.stdin.readline().strip() == STOP.decode()
             if job.job_id == "j-s-0002":
-                say(to_json(JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint="c", ap=0.5)))
+                say(to_json(JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint="c" * 64, ap=0.5)))
             return  # the epoch of another is kept
         if mode == "babble" and job.attempt == 1:
             say("what is this")
             continue
-        say(to_json(JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint="c", ap=0.5)))
+        say(to_json(JobFinished(job_id=job.job_id, attempt=job.attempt, checkpoint="c" * 64, ap=0.5)))
 
 
 main()

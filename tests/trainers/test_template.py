@@ -200,3 +200,14 @@ def test_asking_takes_neither_torch_nor_mmdet() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, str(SHIPPED)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["x = 1\n" * 200_000, "(" * 100_000, "x = " + "-" * 100_000 + "1", "x = [" * 99 + "\xff"]
+)
+def test_a_template_that_no_parser_can_take_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.py"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(TemplateError, match=r"t\.py") as caught:
+        load_template(path)
+    assert len(str(caught.value)) < 400
