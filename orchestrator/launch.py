@@ -8,6 +8,7 @@ import getpass
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import signal
 from collections.abc import Callable, Coroutine, Sequence
@@ -20,6 +21,7 @@ from lineage.cost import Heads
 from lineage.errors import StoreError
 from lineage.events import Event, JobAssigned, Recorded, ReignitionRequested, RunResumed, RunStarted, StopRequested
 from lineage.store import EventStore
+from lineage.wal import wal_of
 from lineage.writer import EventWriter
 from orchestrator.config import RunConfig
 from orchestrator.devices import find_devices
@@ -36,7 +38,7 @@ from orchestrator.run_folder import RunFolder
 from orchestrator.runtime import Listener, Runtime
 from orchestrator.search.state import SearchState
 from orchestrator.sources import given_networks
-from trainers.protocol import WorkerSetup
+from trainers.protocol import CHECKPOINT, WorkerSetup
 
 SIMULATED_SLOTS = 2
 
@@ -93,7 +95,7 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
         versions={"spnas-orch": importlib.metadata.version("spnas-orch"), "python": platform.python_version()},
         heads=plan.heads,
     )
-    made = _make(folder, plan.text)
+    made = _make(folder)
     assignments: list[Recorded] = []
 
     def notice(recorded: Recorded) -> None:
@@ -101,23 +103,19 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
             assignments.append(recorded)
 
     signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
-    try:
-        with folder.held(), EventStore.create(folder.database) as store:
-            given = given_networks(config, plan.workdir, folder.checkpoints, plan.simulate, plan.heads)
-            check_limits(config, given, plan.heads)
-            executor = _executor(folder, started, devices, EPOCH, speed)
-            watchers = replace(watchers, listeners=(notice, *watchers.listeners))
-            return _drive(folder, store, SearchState(), executor, [started, *given], watchers)
-    except (UserError, StoreError):
-        if assignments:  # it is a run by now: what went wrong later costs nothing that was done
+    with folder.held():
+        try:
+            _fill(folder, plan.text)
+            with EventStore.create(folder.database) as store:
+                given = given_networks(config, plan.workdir, folder.checkpoints, plan.simulate, plan.heads)
+                check_limits(config, given, plan.heads)
+                executor = _executor(folder, started, devices, EPOCH, speed)
+                watchers = replace(watchers, listeners=(notice, *watchers.listeners))
+                return _drive(folder, store, SearchState(), executor, [started, *given], watchers)
+        except (UserError, StoreError):
+            if not assignments:  # it is no run yet: later, what went wrong costs nothing that was done
+                _remove(folder, made)
             raise
-        for path in made:
-            if path in folder.path.parents:
-                with contextlib.suppress(OSError):
-                    path.rmdir()  # only if it is empty
-            else:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        raise
 
 
 def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
@@ -151,20 +149,17 @@ def _sweep(folder: RunFolder, state: SearchState) -> None:
     """Remove what a worker that was killed left half written, and weights that were to go when the run was killed."""
     for file in [
         *folder.checkpoints.glob(".*.partial"),
-        *(folder.checkpoints / f"{checkpoint}.safetensors" for checkpoint in state.deleted),
+        *(folder.checkpoints / f"{name}.safetensors" for name in state.deleted if re.fullmatch(CHECKPOINT, name)),
     ]:
         file.unlink(missing_ok=True)
 
 
-def _make(folder: RunFolder, text: str) -> list[Path]:
-    """Make the folder; what was made, to be removed again when the run can't be set up."""
+def _make(folder: RunFolder) -> list[Path]:
+    """Make the folder, empty; what to remove again when the run can't be set up."""
     try:
         existed = folder.path.exists()
         missing = [parent for parent in folder.path.parents if not parent.exists()]
         folder.path.mkdir(parents=True, exist_ok=True)
-        for path in (folder.checkpoints, folder.logs):
-            path.mkdir()
-        folder.config.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunError(f"can't make the run folder {folder.path}: {error.strerror}") from error
     inside = [
@@ -173,9 +168,27 @@ def _make(folder: RunFolder, text: str) -> list[Path]:
         folder.config,
         folder.database,
         folder.lock,
-        folder.database.with_suffix(".duckdb.wal"),
+        wal_of(folder.database),
     ]
     return inside if existed else [folder.path, *missing]
+
+
+def _fill(folder: RunFolder, text: str) -> None:
+    try:
+        for path in (folder.checkpoints, folder.logs):
+            path.mkdir()
+        folder.config.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"can't make the run folder {folder.path}: {error.strerror}") from error
+
+
+def _remove(folder: RunFolder, made: Sequence[Path]) -> None:
+    for path in made:
+        if path in folder.path.parents:
+            with contextlib.suppress(OSError):
+                path.rmdir()  # only if it is empty
+        else:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _executor(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from pathlib import Path
 
 from orchestrator.errors import UserError
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.state import SearchState
 from orchestrator.sources import given_networks
+from trainers.protocol import CHECKPOINT
 
 _log = logging.getLogger(__name__)
 
@@ -20,8 +22,9 @@ def refetch(folder: RunFolder, state: SearchState, workdir: Path) -> None:
     Where it has not, nothing happens: the run stops with the reason once a training needs them.
     """
     assert state.config is not None
-    names = [one.checkpoint for one in state.candidates.values() if one.outcome == "given" and one.checkpoint]
-    broken = [name for name in names if not is_whole(folder.checkpoints / f"{name}.safetensors", name)]
+    names = [one.checkpoint or "" for one in state.candidates.values() if one.outcome == "given"]
+    known = [name for name in names if re.fullmatch(CHECKPOINT, name)]
+    broken = [name for name in known if not is_whole(folder.checkpoints / f"{name}.safetensors", name)]
     if not broken:
         return
     for name in broken:

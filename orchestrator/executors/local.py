@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ from orchestrator.executors.honesty import objection
 from orchestrator.executors.patience import Patience
 from orchestrator.jobs import job_of, network_of
 from orchestrator.search.state import SearchState
-from trainers.protocol import SIGN_OF_LIFE, STOP, Job, WorkerSetup
+from trainers.protocol import CHECKPOINT, SIGN_OF_LIFE, STOP, Job, WorkerSetup
 
 WORKER = (sys.executable, "-P", "-m", "trainers.worker")  # -P: modules in the user's folder must not shadow ours
 MAX_DEATHS = 3  # deaths in a row of one slot's workers without a finished job
@@ -89,6 +90,8 @@ class LocalExecutor:
         slot.tasks.append(asyncio.create_task(self._carry_out(slot, job, assigned.pause_s)))
 
     def delete(self, checkpoint: str) -> None:
+        if not re.fullmatch(CHECKPOINT, checkpoint):  # it may lead anywhere
+            return
         for folder in {slot.setup.checkpoints for slot in self._slots.values()}:
             with contextlib.suppress(OSError):  # fsck tells of what is left
                 (folder / f"{checkpoint}.safetensors").unlink(missing_ok=True)
