@@ -43,7 +43,8 @@ def audit_plan(folder: RunFolder, count: int, step: str | None, epochs: int | No
     chosen = _spread(_children(state, step), count)
     if len(chosen) < count:
         raise UserError(
-            f"step {step} of run {folder.name} has {len(chosen)} candidates with inherited weights, fewer than {count}; "
+            f"step {step} of run {folder.name} has {len(chosen)} candidates with inherited weights"
+            f"{' that are kept' if state.deleted else ''}, fewer than {count}; "
             + ("ask for at most as many" if len(chosen) > 1 else "an audit compares the order of two at least")
         )
     section = started.config[step]
@@ -130,7 +131,7 @@ def sentence(found: Mapping[str, Any]) -> str:
 
 
 def _children(state: SearchState, step: str) -> list[Candidate]:
-    """Trained candidates of a step that inherited a whole detector, best first."""
+    """Trained candidates of a step that inherited a whole detector and whose family's weights are kept, best first."""
     found = [
         candidate
         for candidate in state.candidates.values()
@@ -140,6 +141,7 @@ def _children(state: SearchState, step: str) -> list[Candidate]:
         and candidate.reignition_id is None
         and state.candidates[candidate.parent_id].outcome == "done"
         and not is_control(state, candidate.candidate_id)
+        and not {candidate.checkpoint, state.candidates[candidate.parent_id].checkpoint} & state.deleted
     ]
     return sorted(found, key=rank)
 

@@ -102,6 +102,11 @@ def hand_over(run: OtherRun, candidate: Candidate, checkpoints: Path | None) -> 
         raise RunError(f"the weights of {what} are gone ({named!r} is no checkpoint): start from the code {start}")
     name = f"{candidate.checkpoint}.safetensors"
     file, target = run.folder.checkpoints / name, checkpoints / name
+    if candidate.checkpoint in run.state.deleted:
+        raise RunError(
+            f"the weights of {what} were deleted, to keep to its general.keep_checkpoints or general.disk_quota: "
+            f"name another, or start from the code {start}"
+        )
     if not file.is_file():
         raise RunError(f"the weights of {what} are gone ({file}): restore that file, or start from the code {start}")
     try:

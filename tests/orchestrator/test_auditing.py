@@ -123,3 +123,21 @@ def test_a_killed_audit_is_resumed_and_reports_the_same(folder: Path, tmp_path: 
     assert resumed.returncode == 0, resumed.stderr
     assert "Kendall's tau" in resumed.stdout
     assert report(RunFolder(tmp_path / "cut")) == found
+
+
+def test_only_those_whose_weights_are_kept_are_audited(tmp_path: Path):
+    started = spnas(
+        tmp_path,
+        *("start", str(EXAMPLE), "--simulate", "--no-tui", "--run-dir", "run"),
+        *("--set", "general.keep_checkpoints=4", "--set", "serial.search_algorithm.max_sample=20"),
+    )
+    assert started.returncode == 0, started.stderr
+    state = open_run(tmp_path / "run").state
+    audit = audit_plan(RunFolder(tmp_path / "run"), 2, None, None).config.steps["audit"].audit
+    assert audit is not None
+    for name in audit.candidates:
+        candidate = state.candidates[name]
+        assert not {candidate.checkpoint, state.candidates[candidate.parent_id or ""].checkpoint} & state.deleted
+    refused = spnas(tmp_path, "audit", "run", "--candidates", "15")
+    assert refused.returncode == 2
+    assert "candidates with inherited weights that are kept, fewer than 15" in refused.stderr
