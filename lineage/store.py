@@ -33,6 +33,7 @@ from lineage.errors import (
 )
 from lineage.events import Event, Recorded
 from lineage.log_rows import event_id, log_row, recorded_of
+from lineage.room import must_have_room
 from lineage.rows import Address, Values
 from lineage.tables import Tables, column_types, insert
 
@@ -133,7 +134,7 @@ class EventStore:
                 changes = self._refill(tables)
         tables.load() if changes is None else tables.keep(changes)
         self._tables = tables
-        self._log_types = column_types(self._connection, "events") | {"payload": "VARCHAR"}  # stored as it is written
+        self._log_types = column_types(self._connection)["events"] | {"payload": "VARCHAR"}  # stored as it is written
 
     def append(self, events: Sequence[Event], ts: datetime) -> list[Recorded]:
         """Record events and project them: all or none, durable on return. `ts` is timezone-aware.
@@ -150,7 +151,10 @@ class EventStore:
             self._writable()
             recorded = self._numbered(groups)
             flat = [one for group in recorded for one in group]
-            if not flat or self._recovered(flat):
+            if not flat:
+                return recorded
+            must_have_room(self.path)
+            if self._recovered(flat):
                 return recorded
             tables = self._writable()
             try:
@@ -230,6 +234,7 @@ class EventStore:
         """Make the projected tables anew from the log."""
         with self._lock, translated(f"the tables of {self.path} can't be rebuilt"):
             self._writable()
+            must_have_room(self.path)
             tables = Tables(self._connection)
             with transaction(self._connection):
                 changes = self._refill(tables)

@@ -29,7 +29,7 @@ class Tables:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
-        self._types = {table: column_types(connection, table) for table in KEYS}
+        self._types = column_types(connection)
         self._rows: dict[Address, Values] = {}
 
     def load(self) -> None:
@@ -103,13 +103,14 @@ def _projected(rows: Mapping[Address, Values], recorded: Recorded) -> dict[Addre
         ) from error
 
 
-def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """SQL type of each column of a table, in order."""
-    return dict(
-        connection.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table]
-        ).fetchall()
-    )
+def column_types(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """SQL type of each column of each table, in order."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for table, column, kind in connection.execute(
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() ORDER BY table_name, column_index"
+    ).fetchall():
+        found[table][column] = kind
+    return found
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str], rows: list[Values]) -> None:

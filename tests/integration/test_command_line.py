@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
+from lineage.errors import StoreError
+from lineage.snapshot import open_snapshot
 from lineage.store import EventStore
 
 COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
@@ -188,12 +190,20 @@ def test_an_interrupt_says_how_to_go_on(spnas: Spnas, finished: Path, tmp_path: 
     assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
 
 
+def has_begun(run: Path) -> bool:
+    try:
+        with open_snapshot(run / "lineage.duckdb") as store:
+            return len(list(store.read())) > 10
+    except StoreError:
+        return False
+
+
 def test_a_full_disk_is_waited_for_and_nothing_is_lost(spnas: Spnas, finished: Path, tmp_path: Path):
     folder = tmp_path / "full"
     folder.mkdir()
     live = paced(folder)
     log = folder / "run" / "lineage.duckdb.wal"
-    wait_for(lambda: log.exists() and log.stat().st_size > 20_000)
+    wait_for(lambda: has_begun(folder / "run"))
     _, hard = resource.prlimit(live.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(live.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))  # no file gets longer
     time.sleep(3)
@@ -215,7 +225,7 @@ def test_a_run_that_finds_no_room_can_be_interrupted_and_resumed(spnas: Spnas, f
     folder.mkdir()
     live = paced(folder)
     log = folder / "run" / "lineage.duckdb.wal"
-    wait_for(lambda: log.exists() and log.stat().st_size > 20_000)
+    wait_for(lambda: has_begun(folder / "run"))
     hard = resource.prlimit(live.pid, resource.RLIMIT_FSIZE)[1]
     resource.prlimit(live.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
     time.sleep(2)

@@ -98,18 +98,19 @@ class World:
         while self.lives < MAX_LIVES:
             self.lives += 1
             try:
-                if self._live().is_over:
-                    return self._look()
+                state, log = self._live()
+                if state.is_over:
+                    return state, log
             except Died:
                 pass
         raise AssertionError(f"not over after {MAX_LIVES} lives\n{self.story()}")
 
-    def _live(self) -> SearchState:
+    def _live(self) -> tuple[SearchState, list[Recorded]]:
         if self.path is None:
             first = [RunResumed()] if self._memory else [self.started]
-            return asyncio.run(
-                Runtime(self._look()[0], _Memory(self._memory), _Executor(self), self._now, 0).run(first)
-            )  # type: ignore[arg-type]
+            memory = _Memory(self._memory)
+            runtime = Runtime(self._look()[0], memory, _Executor(self), self._now, 0)  # type: ignore[arg-type]
+            return asyncio.run(runtime.run(first)), self._memory
         new = not self.path.exists()
         with EventStore.create(self.path) if new else EventStore.open(self.path) as store:
             log = list(store.read())
@@ -117,10 +118,11 @@ class World:
             for recorded in log:
                 state = evolve(state, recorded.event)
             if state.is_over:
-                return state
+                return state, log
             with EventWriter(store) as writer:
                 runtime = Runtime(state, _Writer(writer, self, len(log)), _Executor(self), self._now, 0)  # type: ignore[arg-type]
-                return asyncio.run(runtime.run([RunResumed()] if log else [self.started]))
+                state = asyncio.run(runtime.run([RunResumed()] if log else [self.started]))
+            return state, list(store.read())
 
     def _look(self) -> tuple[SearchState, list[Recorded]]:
         log = self._memory
