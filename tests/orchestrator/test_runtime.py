@@ -30,10 +30,16 @@ from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.patience import Patience
 from orchestrator.executors.simulated import SimulatedExecutor, simulate
 from orchestrator.runtime import Runtime
+from orchestrator.search import faults
 from orchestrator.search.state import SearchState
 from trainers.protocol import WorkerSetup
 
 FAKE = Path(__file__).with_name("fake_worker.py")
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "PAUSE_S", 0.02)
 
 
 @pytest.fixture
