@@ -6,6 +6,8 @@ A failure names its seed and tells the story of its run, event by event. `make s
 from __future__ import annotations
 
 import os
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +16,10 @@ import pytest
 from given import REIGNITE, configuration, run_started
 from world import Plan, World, outcome
 
-from lineage.events import JobFinished, Recorded, RunStarted
+from lineage.events import JobFailed, JobFinished, Recorded, RunStarted
 
 SHARED_MEMORY = Path("/dev/shm")
+met = Counter[str]()  # in all stormy worlds
 SEEDS = int(os.environ.get("SPNAS_SOAK_SEEDS", "200"))
 
 
@@ -62,6 +65,23 @@ def test_through_deaths_faults_and_full_disks_a_search_comes_to_what_it_would_ha
     check(expected, calm)
     check(log, stormy)
     assert outcome(log) == outcome(expected), stormy.story()
+    failed = sum(isinstance(recorded.event, JobFailed) for recorded in log)
+    met.update(
+        seeds=1,
+        events=len(log),
+        deaths=stormy.lives - 1,
+        failed_attempts=failed,
+        full_disks=stormy.waits,
+        lost_weights=stormy.losses,
+    )
+
+
+def test_all_of_that_did_happen(capsys: pytest.CaptureFixture[str]) -> None:
+    if met["seeds"] < SEEDS:
+        pytest.skip("counts are of all seeds together")
+    with capsys.disabled():
+        sys.stdout.write(f"\n{', '.join(f'{count} {name}' for name, count in met.items())}\n".replace("_", " "))
+    assert all(count >= SEEDS / 10 for count in met.values()), met
 
 
 def test_killed_at_any_event_a_search_comes_to_what_it_would_have(memory: Path) -> None:
