@@ -235,8 +235,9 @@ class EventStore:
         with self._lock, translated(f"the tables of {self.path} can't be rebuilt"):
             self._writable()
             must_have_room(self.path)
-            tables = Tables(self._connection)
             with transaction(self._connection):
+                schema.remake(self._connection)
+                tables = Tables(self._connection)
                 changes = self._refill(tables)
             tables.keep(changes)
             self._tables = tables

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from lineage.store import EventStore
 from orchestrator.completeness import missing_events
 from orchestrator.errors import RunError
 from orchestrator.inspection import print_json
+from orchestrator.refetch import is_whole
 from orchestrator.run_folder import RunFolder, find_run
 from trainers.protocol import SHA256
 
@@ -46,7 +46,7 @@ class Findings:
 
 def fsck(run: str, as_json: bool) -> int:
     """Print what is wrong with a run; 1 where anything is."""
-    folder = find_run(run)
+    folder = find_run(run, whole=False)
     found = examine(folder)
     if as_json:
         print_json({"run": folder.name, **{name: getattr(found, name) for name in Findings.__slots__}})
@@ -62,7 +62,7 @@ def fsck(run: str, as_json: bool) -> int:
 
 def rebuild(run: str) -> None:
     """Make a run's tables anew; it must not be live."""
-    folder = find_run(run)
+    folder = find_run(run, whole=False)
     with folder.held(), EventStore.open(folder.database) as store:
         store.rebuild()
         ((events,),) = store.query("SELECT count(*) FROM events").rows
@@ -104,12 +104,19 @@ def _examine(folder: RunFolder, store: EventStore) -> Findings:
 
 def _tables(store: EventStore) -> Iterator[str]:
     """Names of the tables that are not what the log says; the copy's are made anew for that."""
-    names = [name for (name,) in store.query("SELECT table_name FROM duckdb_tables() ORDER BY ALL").rows]
-    before = {name: sorted(map(repr, store.query(f'FROM "{name}"').rows)) for name in names}
+    before = _content(store)
     store.rebuild()
-    for name in names:
-        if sorted(map(repr, store.query(f'FROM "{name}"').rows)) != before[name]:
-            yield f"table {name} is not what the log says; make it anew: spnas-orch rebuild RUN"
+    for name, content in _content(store).items():
+        if before.get(name) != content:
+            yield f"{name} is not what the log says; make it anew: spnas-orch rebuild RUN"
+
+
+def _content(store: EventStore) -> dict[str, list[str]]:
+    """Rows of every table, and the views there are."""
+    tables = [name for (name,) in store.query("SELECT table_name FROM duckdb_tables() ORDER BY ALL").rows]
+    views = store.query("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY ALL").rows
+    found = {f"table {name}": sorted(map(repr, store.query(f'FROM "{name}"').rows)) for name in tables}
+    return found | {f"view {name}": [] for (name,) in views}
 
 
 def _checkpoints(folder: RunFolder, checkpoints: list[tuple[str, str]]) -> Iterator[str]:
@@ -118,9 +125,5 @@ def _checkpoints(folder: RunFolder, checkpoints: list[tuple[str, str]]) -> Itera
             yield f"the checkpoint of {owner} is called {sha256[:80]!r}, expected its sha256; restore a copy of the log"
             continue
         file = folder.checkpoints / f"{sha256}.safetensors"
-        try:
-            with file.open("rb") as content:
-                if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
-                    yield f"the checkpoint of {owner} is damaged: {file}; {RESTORE}"
-        except OSError as error:
-            yield f"the checkpoint of {owner} can't be read: {file}: {error.strerror}; {RESTORE}"
+        if not is_whole(file, sha256):
+            yield f"the checkpoint of {owner} is {'damaged' if file.is_file() else 'missing'}: {file}; {RESTORE}"

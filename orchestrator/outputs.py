@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,13 +15,30 @@ from typing import Any
 
 from lineage import queries
 from lineage.store import EventStore, QueryResult
+from orchestrator.errors import InfrastructureError
+from orchestrator.refetch import is_whole
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.state import SearchState
 from orchestrator.sections import PARETO_FRONT
+from trainers.protocol import SHA256
 
 
 def write_outputs(store: EventStore, folder: RunFolder, state: SearchState) -> None:
-    """Write every output that the run has results for."""
+    """Write every output that the run has results for.
+
+    Raises:
+        InfrastructureError: a file can't be written, or the weights of a model are not what they were.
+    """
+    try:
+        _write(store, folder, state)
+    except OSError as error:
+        raise InfrastructureError(
+            f"the search is done, but its files can't be written: {error.filename2 or error.filename}: {error.strerror}; "
+            f"mend that, and resume the run to write them"
+        ) from error
+
+
+def _write(store: EventStore, folder: RunFolder, state: SearchState) -> None:
     assert state.config is not None
     for name in state.config.pipeline:
         algorithm = state.config.steps[name].search_algorithm
@@ -28,8 +46,13 @@ def write_outputs(store: EventStore, folder: RunFolder, state: SearchState) -> N
             path = folder.path / algorithm.record
             _write_query(store.query(queries.TOTAL_LIST, [name]), path)
     _write_query(store.query(queries.PARETO_FRONT), folder.path / PARETO_FRONT)
-    for candidate_id, checkpoint in store.query(queries.FULLY_TRAINED).rows:
-        _copy_model(folder.checkpoints / f"{checkpoint}.safetensors", folder.models / f"{candidate_id}.safetensors")
+    models = [
+        _hand_out(folder.checkpoints / f"{checkpoint}.safetensors", folder.models / f"{candidate_id}.safetensors")
+        for candidate_id, checkpoint in store.query(queries.FULLY_TRAINED).rows
+        if re.fullmatch(SHA256, checkpoint)  # a simulated one has no file
+    ]
+    if missing := [reason for reason in models if reason]:
+        raise InfrastructureError(f"the search is done, but not every model can be handed out: {'; '.join(missing)}")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], path: Path) -> None:
@@ -49,12 +72,20 @@ def _write_query(result: QueryResult, path: Path) -> None:
         write_csv(result.columns, result.rows, path)
 
 
-def _copy_model(source: Path, target: Path) -> None:
-    """A hard link where the file system has them; a simulated run has no file to copy."""
-    if target.exists() or not source.exists():
-        return
+def _hand_out(source: Path, target: Path) -> str | None:
+    """Put a model in place, whole or not at all: a hard link where the file system has them. Why it can't be, or None."""
+    if is_whole(target, source.stem):
+        return None
+    if not is_whole(source, source.stem):
+        return (
+            f"{target.name}: its weights {source} are missing or damaged; restore them from a copy and resume the run"
+        )
     target.parent.mkdir(exist_ok=True)
+    temporary = target.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
     try:
-        os.link(source, target)
+        os.link(source, temporary)
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
+    return None

@@ -38,6 +38,8 @@ def refetch(folder: RunFolder, state: SearchState, workdir: Path) -> None:
 def is_whole(file: Path, sha256: str) -> bool:
     """Whether a checkpoint is there and its content is what its name says."""
     try:
+        if not file.is_file():  # a pipe would be waited for
+            return False
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest() == sha256
     except OSError:

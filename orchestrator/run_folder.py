@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from lineage.errors import StoreEmpty, StoreError, StoreNotFound
+from lineage.errors import QueryError, StoreEmpty, StoreError, StoreNotFound
 from lineage.snapshot import open_snapshot
 from lineage.wal import wal_of
 from orchestrator.errors import RunError
 from orchestrator.user_files import is_file, is_text
+from trainers.protocol import SHA256
 
 RUNS = Path("runs")
 LOCK_ATTEMPTS = 10
@@ -121,7 +123,12 @@ def _holds_nothing(folder: RunFolder) -> bool:
     }
     if folder.owner() is not None or set(folder.path.iterdir()) - known:
         return False
-    if any(any(part.iterdir()) for part in (folder.checkpoints, folder.logs) if part.is_dir()):
+    if folder.logs.is_dir() and any(folder.logs.iterdir()):
+        return False
+    given = (
+        folder.checkpoints.iterdir() if folder.checkpoints.is_dir() else ()
+    )  # copies or links of what lies elsewhere
+    if any(file.suffix != ".partial" and not re.fullmatch(rf"{SHA256}\.safetensors", file.name) for file in given):
         return False
     return not has_begun(folder)
 
@@ -176,8 +183,8 @@ def _free(stem: str) -> Path:
     return RUNS / f"{stem}-{number}"
 
 
-def find_run(run: str) -> RunFolder:
-    """The run folder at path `run`, or of that name under ``runs/``.
+def find_run(run: str, whole: bool = True) -> RunFolder:
+    """The run folder at path `run`, or of that name under ``runs/``; `whole`: its tables have to hold the run.
 
     Raises:
         RunError: there is none; the message names those there are.
@@ -190,10 +197,25 @@ def find_run(run: str) -> RunFolder:
                 raise _not_begun(run, folder)
             if beginning not in ("", "RunStarted"):
                 raise RunError(f"run {run} is damaged: its log begins with {beginning}, not RunStarted; restore a copy")
+            if whole and beginning and not _is_in_tables(folder):
+                raise RunError(
+                    f"the tables of run {run} do not hold what its log says; make them anew: spnas-orch rebuild {run}"
+                )
             return folder
     known = sorted(path.parent.name for path in RUNS.glob("*/lineage.duckdb"))
     hint = f"runs here: {', '.join(known)}" if known else "there are no runs in ./runs"
     raise RunError(f"no run {run!r}: expected a run folder (with lineage.duckdb) or its name; {hint}")
+
+
+def _is_in_tables(folder: RunFolder) -> bool:
+    """Whether the table of the run has its row; what can't be read is told by whoever reads it."""
+    try:
+        with open_snapshot(folder.database) as store:
+            return bool(store.query("FROM run").rows)
+    except QueryError:
+        return False
+    except StoreError:
+        return True
 
 
 def _not_begun(run: str, folder: RunFolder) -> RunError:

@@ -144,10 +144,11 @@ class Runtime:
                 if began is None:
                     began = time()
                     _log.warning("%s; the run waits for room", error)
-                if self.is_asked_to_stop:
+                if self.is_asked_to_stop or any(isinstance(event, StopRequested) for event in events):
+                    again = "start it again" if self.state.status == "new" else "resume it"
                     raise InfrastructureError(
                         f"the run ends without a last word, since there is no room for it: {error}; nothing that was "
-                        "recorded is lost: make room and resume it"
+                        f"recorded is lost: make room and {again}"
                     ) from error
                 await asyncio.sleep(self._room_s)
                 delayed = [RecordingDelayed(reason=str(error), seconds=round(time() - began, 1))]

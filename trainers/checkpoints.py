@@ -7,6 +7,7 @@ the disk and renamed. Never pickle. This module must not know what the tensors a
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -72,6 +73,8 @@ def load(folder: Path, sha256: str) -> tuple[dict[str, Tensor], NetworkRef]:
     """
     file = path(folder, sha256)
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise OSError(errno.EINVAL, "no regular file")
         with file.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:

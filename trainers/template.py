@@ -31,6 +31,7 @@ from lineage.architecture import Genotype, GenotypeError
 from trainers.errors import TemplateError
 from trainers.heads import NORMS, HeadsUnknown, count_heads
 from trainers.image_count import count_images
+from trainers.parent import end_with_parent
 
 if TYPE_CHECKING:
     from trainers.protocol import NetworkRef
@@ -281,4 +282,5 @@ def _answer(path: Path, images: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main())

@@ -33,6 +33,7 @@ from lineage.architecture import Genotype
 from lineage.morphism import Blueprint
 from trainers import mmcv_ops
 from trainers.errors import TemplateError
+from trainers.parent import end_with_parent
 from trainers.protocol import NetworkRef
 from trainers.runner import quiet_mmengine
 from trainers.template import adapt, describe, load_template
@@ -135,4 +136,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main())

@@ -100,7 +100,8 @@ class Unfinished:
             file.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob(f"{self._job_id}.*.unfinished"))
+        found = sorted(self._folder.glob(f"{self._job_id}.*.unfinished"))
+        return [file for file in found if file.is_file()]  # a pipe would be waited for
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from lineage.morphism import Blueprint
 from trainers import checkpoints
 from trainers.backbone import PREFIX, SpNet, from_torchvision
 from trainers.errors import TrainerError, WeightsError
+from trainers.parent import end_with_parent
 from trainers.protocol import NetworkRef
 
 TORCHVISION = {
@@ -157,4 +158,5 @@ def _answer(file: Path, code: str, base_width: int, folder: Path) -> dict[str, A
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main())

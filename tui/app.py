@@ -68,7 +68,7 @@ class SpnasApp(App[None]):
         self.theme = name
 
     def action_help_quit(self) -> None:
-        self.notify("q closes this view; a running search goes on without it")
+        self.notify("q closes this view, and the search goes on; Ctrl-C after that stops it")
 
 
 async def run_live(feed: QueueFeed, title: str) -> None:

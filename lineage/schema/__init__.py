@@ -21,6 +21,10 @@ CREATE TABLE schema_version (
 """
 
 
+_LOG = ("events", "schema_version")
+_LOG_MIGRATION = 1
+
+
 def migrations() -> dict[int, tuple[str, str]]:
     """(file name, SQL) of each migration by its number, in order."""
     files = [file for file in importlib.resources.files(__name__).iterdir() if file.name.endswith(".sql")]
@@ -47,6 +51,23 @@ def migrate(connection: duckdb.DuckDBPyConnection, new: bool) -> bool:
         connection.execute(sql)
         connection.execute("INSERT INTO schema_version VALUES (?, ?, ?)", [number, name, program_version()])
     return bool(missing)
+
+
+def remake(connection: duckdb.DuckDBPyConnection) -> None:
+    """Drop all tables but the log, all views and macros, and make them as the migrations say, empty."""
+    for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
+        connection.execute(f'DROP VIEW IF EXISTS "{name}"')
+    for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+        if name not in _LOG:
+            connection.execute(f'DROP TABLE "{name}"')
+    macros = (
+        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE NOT internal AND function_type = 'table_macro'"
+    )
+    for (name,) in connection.execute(macros).fetchall():
+        connection.execute(f'DROP MACRO TABLE "{name}"')
+    for number, (_, sql) in migrations().items():
+        if number > _LOG_MIGRATION:
+            connection.execute(sql)
 
 
 def check(connection: duckdb.DuckDBPyConnection) -> None:

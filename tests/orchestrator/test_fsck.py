@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import duckdb
@@ -69,4 +70,20 @@ def test_checkpoints_are_read(run: RunFolder):
     damaged, gone = sorted(examine(run).faults, key=lambda fault: "damaged" not in fault)
     assert str(first) in damaged
     assert str(second) in gone
-    assert "No such file" in gone
+    assert "missing" in gone
+
+
+def test_a_pipe_in_place_of_a_checkpoint_is_not_waited_for(run: RunFolder):
+    file, *_ = sorted(run.checkpoints.iterdir())
+    file.unlink()
+    os.mkfifo(file)
+    (fault,) = examine(run).faults
+    assert str(file) in fault
+
+
+def test_a_view_that_is_gone_is_found_and_made_anew(run: RunFolder):
+    with duckdb.connect(run.database) as connection:
+        connection.execute("DROP VIEW leaderboard")
+    assert any("view leaderboard" in fault for fault in examine(run).faults)
+    rebuild(str(run.path))
+    assert examine(run).faults == []

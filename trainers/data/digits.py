@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainers.errors import DataError
+from trainers.parent import end_with_parent
 
 Pixels = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1; x1 and y1 are outside
@@ -186,4 +187,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main())
