@@ -8,6 +8,7 @@
         ├── StoreExists       a store would overwrite a file
         ├── StoreDamaged      its files are not as they were written, or not of one moment
         ├── StoreEmpty        its making was cut off: nothing was ever recorded, as far as the files say
+        ├── StoreIncomplete   a table is missing, which can be made anew from the log
         ├── StoreLocked       another process or object has the store open for writing
         ├── StoreFull         there is no room on the disk
         ├── StoreTooNew       the store was made by a later version of this program
@@ -40,6 +41,10 @@ class StoreDamaged(StoreError):
 
 class StoreEmpty(StoreError):
     """The database file has no tables: killed as it was made, or without the write-ahead log that held them."""
+
+
+class StoreIncomplete(StoreError):
+    """A table is missing; opened with `remake`, the store has all of them again."""
 
 
 class StoreLocked(StoreError):

@@ -1,14 +1,19 @@
-"""Events as rows of the log, and back."""
+"""Events as rows of the log, and back; whether log and tables are all there."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pydantic
 
-from lineage.errors import StoreError
+from lineage import wal
+from lineage.errors import StoreDamaged, StoreError, StoreIncomplete
 from lineage.events import Recorded, from_json, to_json
+from lineage.rows import KEYS
+from lineage.tables import column_types
 
 
 def event_id(seq: int) -> str:
@@ -34,3 +39,17 @@ def recorded_of(row: tuple[int, str, datetime, str]) -> Recorded:
     except pydantic.ValidationError as error:
         raise StoreError(f"event {identity} can't be read by this version of spnas-orch: {error}") from None
     return Recorded(seq=seq, event_id=identity, ts=ts.replace(tzinfo=UTC), event=event)
+
+
+def must_be_whole(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Refuse a log with a hole or an event twice, which DuckDB makes of a file and a write-ahead log that don't match; and
+    a store without one of its tables.
+    """
+    places = "SELECT seq, row_number() OVER (ORDER BY seq) AS place FROM events"
+    wrong = f"SELECT seq, place FROM ({places}) WHERE seq <> place ORDER BY place, seq LIMIT 1"
+    for found, place in connection.execute(wrong).fetchall():
+        raise StoreDamaged(f"{path}: the log has event {found} where event {place} belongs; {wal.RESTORE}")
+    if missing := KEYS.keys() - column_types(connection).keys():
+        raise StoreIncomplete(
+            f"{path} has no table {', '.join(sorted(missing))}: make the tables anew from the log with spnas-orch rebuild"
+        )

@@ -20,11 +20,10 @@ from weakref import WeakValueDictionary
 import duckdb
 import pydantic_core
 
-from lineage import schema, wal
+from lineage import schema
 from lineage.database import connect, transaction, translated
 from lineage.errors import (
     QueryError,
-    StoreDamaged,
     StoreError,
     StoreExists,
     StoreFull,
@@ -32,9 +31,8 @@ from lineage.errors import (
     StoreNotFound,
 )
 from lineage.events import Event, Recorded
-from lineage.log_rows import event_id, log_row, recorded_of
+from lineage.log_rows import event_id, log_row, must_be_whole, recorded_of
 from lineage.room import must_have_room
-from lineage.rows import Address, Values
 from lineage.tables import Tables, column_types, insert
 
 Group = tuple[Sequence[Event], datetime]
@@ -78,8 +76,8 @@ class EventStore:
         return cls._open_writing(path)
 
     @classmethod
-    def open(cls, path: Path) -> EventStore:
-        """An existing store, open for writing, brought to this program's schema.
+    def open(cls, path: Path, remake: bool = False) -> EventStore:
+        """An existing store, open for writing, brought to this program's schema; `remake`: with all tables made anew.
 
         Raises:
             StoreNotFound: there is no file at `path`.
@@ -87,10 +85,11 @@ class EventStore:
             StoreTooNew: a later version of this program wrote it.
             StoreEmpty: it was cut off as it was made, or its write-ahead log, which held all of it, is missing.
             StoreDamaged: its files are not as they were written, or not of one moment.
+            StoreIncomplete: a table is missing.
             StoreError: the file is no event store.
         """
         _must_exist(path)
-        return cls._open_writing(path)
+        return cls._open_writing(path, remake)
 
     @classmethod
     def open_read_only(cls, path: Path) -> EventStore:
@@ -101,21 +100,21 @@ class EventStore:
         try:
             with translated(f"{path} is no event store"):
                 schema.check(store._connection)
-                _must_be_whole(store._connection, path)
+                must_be_whole(store._connection, path)
         except StoreError:
             store.close()
             raise
         return store
 
     @classmethod
-    def _open_writing(cls, path: Path) -> EventStore:
+    def _open_writing(cls, path: Path, remake: bool = False) -> EventStore:
         refuse_if_writing(path)
         new = not path.exists()
         store = cls(path, connect(path, read_only=False))
         _writing[path.resolve()] = store
         try:
             with translated(f"{path} can't be opened as an event store"):
-                store._prepare(new)
+                store._prepare(new, remake)
         except BaseException:
             store.close()
             if new:
@@ -123,15 +122,17 @@ class EventStore:
             raise
         return store
 
-    def _prepare(self, new: bool) -> None:
+    def _prepare(self, new: bool = False, remake: bool = False) -> None:
         changes = None
         with transaction(self._connection):
-            migrated = schema.migrate(self._connection, new)
-            _must_be_whole(self._connection, self.path)
+            remake = schema.migrate(self._connection, new) or remake
+            if remake and not new:
+                schema.remake(self._connection)
+            must_be_whole(self._connection, self.path)
             (self._last_seq,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone() or (0,)
             tables = Tables(self._connection)
-            if migrated and self._last_seq:
-                changes = self._refill(tables)
+            if remake and self._last_seq:
+                changes = tables.write(self.read())
         tables.load() if changes is None else tables.keep(changes)
         self._tables = tables
         self._log_types = column_types(self._connection)["events"] | {"payload": "VARCHAR"}  # stored as it is written
@@ -180,7 +181,7 @@ class EventStore:
         self._connection.close()
         self._connection = connect(self.path, read_only=False)
         with translated(f"{self.path} can't be opened again"):
-            self._prepare(new=False)
+            self._prepare()
         self._refused = None
         if self._last_seq == before:
             return False
@@ -235,16 +236,7 @@ class EventStore:
         with self._lock, translated(f"the tables of {self.path} can't be rebuilt"):
             self._writable()
             must_have_room(self.path)
-            with transaction(self._connection):
-                schema.remake(self._connection)
-                tables = Tables(self._connection)
-                changes = self._refill(tables)
-            tables.keep(changes)
-            self._tables = tables
-
-    def _refill(self, tables: Tables) -> dict[Address, Values]:
-        tables.clear()
-        return tables.write(self.read())
+            self._prepare(remake=True)
 
     def _writable(self) -> Tables:
         if self._tables is None:
@@ -281,14 +273,6 @@ def refuse_if_writing(path: Path) -> None:
 def _must_exist(path: Path) -> None:
     if not path.is_file():
         raise StoreNotFound(f"{path}: there is no event store")
-
-
-def _must_be_whole(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Refuse a log with a hole or an event twice, which DuckDB makes of a file and a write-ahead log that don't match."""
-    places = "SELECT seq, row_number() OVER (ORDER BY seq) AS place FROM events"
-    wrong = f"SELECT seq, place FROM ({places}) WHERE seq <> place ORDER BY place, seq LIMIT 1"
-    for found, place in connection.execute(wrong).fetchall():
-        raise StoreDamaged(f"{path}: the log has event {found} where event {place} belongs; {wal.RESTORE}")
 
 
 def _must_be_select(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:

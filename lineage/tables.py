@@ -40,12 +40,6 @@ class Tables:
                 values = dict(zip(columns, row, strict=True))
                 self._rows[address(table, values)] = values
 
-    def clear(self) -> None:
-        """Empty the tables in the database and in memory."""
-        self._rows = {}
-        for table in KEYS:
-            self._connection.execute(f"DELETE FROM {table}")
-
     def write(self, recorded: Iterable[Recorded]) -> dict[Address, Values]:
         """Write what events change; the changes, for `keep` once they are committed.
 

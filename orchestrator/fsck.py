@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
-from lineage.errors import StoreDamaged, StoreError
+from lineage.errors import StoreDamaged, StoreError, StoreIncomplete
 from lineage.snapshot import copy_store
 from lineage.store import EventStore
 from orchestrator.completeness import missing_events
@@ -26,6 +26,7 @@ UNION ALL SELECT checkpoint, candidate_id FROM candidates WHERE status = 'given'
 UNION ALL SELECT checkpoint, reignition_id FROM reignitions WHERE checkpoint IS NOT NULL AND deleted_at IS NULL
 ORDER BY owner
 """
+MISNAMED = "SELECT seq, kind FROM events WHERE kind <> (payload->>'kind') ORDER BY seq"
 RESTORE = "restore it from a copy, or the run trains it again should it need it"
 EDGES = """
 SELECT child_id, parent_id FROM inheritance
@@ -63,8 +64,7 @@ def fsck(run: str, as_json: bool) -> int:
 def rebuild(run: str) -> None:
     """Make a run's tables anew; it must not be live."""
     folder = find_run(run, whole=False)
-    with folder.held(), EventStore.open(folder.database) as store:
-        store.rebuild()
+    with folder.held(), EventStore.open(folder.database, remake=True) as store:
         ((events,),) = store.query("SELECT count(*) FROM events").rows
     typer.echo(f"the tables of run {folder.name} are made anew from {events} events")
 
@@ -83,7 +83,7 @@ def examine(folder: RunFolder) -> Findings:
                 return _examine(folder, store)
         except StoreError as error:
             found = str(error).replace(str(copy), str(folder.database))
-            if isinstance(error, StoreDamaged):
+            if isinstance(error, StoreDamaged | StoreIncomplete):
                 return Findings(0, 0, 0, [found])
             raise RunError(f"run {folder.name} can't be read: {found}") from error
 
@@ -93,6 +93,7 @@ def _examine(folder: RunFolder, store: EventStore) -> Findings:
     events = sum(1 for _ in store.read())
     checkpoints = store.query(CHECKPOINTS).rows
     ((candidates,),) = store.query("SELECT count(*) FROM candidates").rows
+    faults += [f"event {seq} is called {kind}, and is none" for seq, kind in store.query(MISNAMED).rows]
     faults += _tables(store)
     ((simulated,),) = store.query("SELECT any_value(simulated) FROM run").rows  # as the log says, by now
     if not simulated:

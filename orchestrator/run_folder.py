@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from lineage.errors import QueryError, StoreEmpty, StoreError, StoreNotFound
+from lineage.errors import StoreEmpty, StoreError, StoreIncomplete, StoreNotFound
 from lineage.snapshot import open_snapshot
 from lineage.wal import wal_of
 from orchestrator.errors import RunError
@@ -125,9 +125,7 @@ def _holds_nothing(folder: RunFolder) -> bool:
         return False
     if folder.logs.is_dir() and any(folder.logs.iterdir()):
         return False
-    given = (
-        folder.checkpoints.iterdir() if folder.checkpoints.is_dir() else ()
-    )  # copies or links of what lies elsewhere
+    given = folder.checkpoints.iterdir() if folder.checkpoints.is_dir() else ()  # from elsewhere, or half of it
     if any(file.suffix != ".partial" and not re.fullmatch(rf"{SHA256}\.safetensors", file.name) for file in given):
         return False
     return not has_begun(folder)
@@ -135,21 +133,23 @@ def _holds_nothing(folder: RunFolder) -> bool:
 
 def has_begun(folder: RunFolder) -> bool:
     """Whether the log holds an event; one that can't be read may hold some, so it counts as one that does."""
-    return _beginning(folder) is not None
+    return _beginning(folder)[0] is not None
 
 
-def _beginning(folder: RunFolder) -> str | None:
-    """The kind of the first event in the log; None: there is none; empty: that can't be told."""
+def _beginning(folder: RunFolder) -> tuple[str | None, bool]:
+    """The kind of the first event in the log (None: there is none; empty: that can't be told), and whether the tables
+    hold the run, as far as that can be told.
+    """
     if not is_file(folder.database):  # a pipe would be waited for
-        return "" if _exists(folder.database) else None
+        return ("" if _exists(folder.database) else None), True
     try:
         with open_snapshot(folder.database) as store:
             first = next(store.read(), None)
-            return None if first is None else first.event.kind
+            return (None if first is None else first.event.kind), bool(store.query("FROM run").rows)
     except (StoreEmpty, StoreNotFound):
-        return None
-    except StoreError:
-        return ""
+        return None, True
+    except StoreError as error:
+        return "", not isinstance(error, StoreIncomplete)
 
 
 def new_run(path: Path | None, stem: str) -> RunFolder:
@@ -192,12 +192,12 @@ def find_run(run: str, whole: bool = True) -> RunFolder:
     for path in (Path(run), RUNS / run):
         if _exists(path) and is_file(path / "lineage.duckdb"):
             folder = RunFolder(path.absolute())
-            beginning = _beginning(folder)
+            beginning, in_tables = _beginning(folder)
             if beginning is None:
                 raise _not_begun(run, folder)
             if beginning not in ("", "RunStarted"):
                 raise RunError(f"run {run} is damaged: its log begins with {beginning}, not RunStarted; restore a copy")
-            if whole and beginning and not _is_in_tables(folder):
+            if whole and not in_tables:
                 raise RunError(
                     f"the tables of run {run} do not hold what its log says; make them anew: spnas-orch rebuild {run}"
                 )
@@ -205,17 +205,6 @@ def find_run(run: str, whole: bool = True) -> RunFolder:
     known = sorted(path.parent.name for path in RUNS.glob("*/lineage.duckdb"))
     hint = f"runs here: {', '.join(known)}" if known else "there are no runs in ./runs"
     raise RunError(f"no run {run!r}: expected a run folder (with lineage.duckdb) or its name; {hint}")
-
-
-def _is_in_tables(folder: RunFolder) -> bool:
-    """Whether the table of the run has its row; what can't be read is told by whoever reads it."""
-    try:
-        with open_snapshot(folder.database) as store:
-            return bool(store.query("FROM run").rows)
-    except QueryError:
-        return False
-    except StoreError:
-        return True
 
 
 def _not_begun(run: str, folder: RunFolder) -> RunError:

@@ -52,6 +52,7 @@ class Runtime:
     ) -> None:
         self.state = state
         self.listeners: list[Listener] = []
+        self.is_asked_to_stop = False
         self._asked: list[Event] = []
         self._is_asked = asyncio.Event()
         self._writer = writer
@@ -72,12 +73,9 @@ class Runtime:
             await self._executor.close()
         return self.state
 
-    @property
-    def is_asked_to_stop(self) -> bool:
-        return self.state.status == "stopping" or any(isinstance(one, StopRequested) for one in self._asked)
-
     def ask(self, request: Event) -> None:
         """Record what somebody asks for, and decide upon it, as soon as the loop comes to it."""
+        self.is_asked_to_stop |= isinstance(request, StopRequested)
         self._asked.append(request)
         self._is_asked.set()
 
@@ -144,7 +142,7 @@ class Runtime:
                 if began is None:
                     began = time()
                     _log.warning("%s; the run waits for room", error)
-                if self.is_asked_to_stop or any(isinstance(event, StopRequested) for event in events):
+                if self.is_asked_to_stop:
                     again = "start it again" if self.state.status == "new" else "resume it"
                     raise InfrastructureError(
                         f"the run ends without a last word, since there is no room for it: {error}; nothing that was "

@@ -59,7 +59,8 @@ def save(folder: Path, state: Mapping[str, Tensor], network: NetworkRef, kind: s
             partial.unlink(missing_ok=True)
         kind = NoRoomError if is_no_room(error) else CheckpointError
         raise kind(
-            f"writing a checkpoint of {network.candidate_id} to {folder}: {error}; check space and permissions there"
+            f"writing a checkpoint of {network.candidate_id} to {folder}: {error}; "
+            "check what lies there, space and permissions"
         ) from error
     return sha256
 

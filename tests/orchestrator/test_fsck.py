@@ -12,8 +12,9 @@ import pytest
 from elsewhere import write_run
 
 from lineage.events import Event, JobFinished
+from orchestrator.errors import RunError
 from orchestrator.fsck import examine, fsck, rebuild
-from orchestrator.run_folder import RunFolder
+from orchestrator.run_folder import RunFolder, find_run
 
 
 @pytest.fixture
@@ -79,6 +80,32 @@ def test_a_pipe_in_place_of_a_checkpoint_is_not_waited_for(run: RunFolder):
     os.mkfifo(file)
     (fault,) = examine(run).faults
     assert str(file) in fault
+
+
+@pytest.mark.parametrize("table", ["jobs", "run", "epochs"])
+def test_a_table_that_is_gone_is_found_and_made_anew(run: RunFolder, table: str):
+    with duckdb.connect(run.database) as connection:
+        connection.execute(f"DROP TABLE {table}")
+    (fault,) = examine(run).faults
+    assert f"has no table {table}" in fault
+    with pytest.raises(RunError, match="make them anew: spnas-orch rebuild"):
+        find_run(str(run.path))
+    rebuild(str(run.path))
+    assert examine(run).faults == []
+    find_run(str(run.path))
+
+
+def test_a_run_whose_row_is_gone_is_to_be_rebuilt_before_anything_else(run: RunFolder):
+    spoilt(run, "DELETE FROM run")
+    with pytest.raises(RunError, match="make them anew: spnas-orch rebuild"):
+        find_run(str(run.path))
+    rebuild(str(run.path))
+    assert find_run(str(run.path)) == run
+
+
+def test_an_event_under_another_name_is_found(run: RunFolder):
+    spoilt(run, "UPDATE events SET kind = 'Foo' WHERE seq = 7")
+    assert examine(run).faults == ["event 7 is called Foo, and is none"]
 
 
 def test_a_view_that_is_gone_is_found_and_made_anew(run: RunFolder):
