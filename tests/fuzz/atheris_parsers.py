@@ -71,15 +71,17 @@ def configurations(data: bytes) -> None:
 
 
 def records(data: bytes) -> None:
+    from lineage.architecture import Genotype
     from orchestrator.errors import ConfigError
     from orchestrator.records import best_of
 
     path = PLACE / "r.csv"
     path.write_bytes(data)
     try:
-        _, ap = best_of(path, lambda genotype: genotype.depth)
+        network, ap = best_of(path, lambda genotype: genotype.depth)
     except ConfigError:
         return
+    assert Genotype.parse(network.code) == network
     assert 0 <= ap <= 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -96,3 +96,12 @@ def mutated_bytes(draw: st.DrawFn, good: bytes, parts: st.SearchStrategy[bytes] 
         middle = draw(st.one_of(st.just(b""), put_in, st.integers(2, 3).map(lambda n, part=value[start:end]: part * n)))
         value = value[:start] + middle + value[end:]
     return value
+
+
+def refusal(kinds: type[Exception] | tuple[type[Exception], ...], attempt: Callable[[], object]) -> str:
+    """What is said where an attempt is refused with such an error, and only with such; empty: it is not."""
+    try:
+        attempt()
+    except kinds as error:
+        return str(error) or "nothing is said"
+    return ""

@@ -5,55 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
-import resource
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from simulated import COMMAND, DECISIONS, EXAMPLE, Spnas, rows
 
-from lineage.errors import StoreError
-from lineage.snapshot import open_snapshot
 from lineage.store import EventStore
-
-COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
-EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
-DECISIONS = "SELECT candidate_id, arch, parent_id, ap, status FROM candidates ORDER BY candidate_id"
-
-Spnas = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def spnas(tmp_path: Path) -> Spnas:
-    """Run the command in an empty folder; without a terminal, as a script would."""
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [COMMAND, *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
-        )
-
-    return run
-
-
-@pytest.fixture
-def finished(spnas: Spnas, tmp_path: Path) -> Path:
-    """A finished simulated run."""
-    done = spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "run")
-    assert done.returncode == 0, done.stderr
-    return tmp_path / "run"
-
-
-def rows(spnas: Spnas, run: object, query: str) -> list[dict[str, Any]]:
-    done = spnas("sql", run, query, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    result: list[dict[str, Any]] = json.loads(done.stdout)
-    return result
 
 
 def test_every_output_of_a_simulated_run_says_so(spnas: Spnas, finished: Path):
@@ -114,128 +76,6 @@ def test_lineage_shows_the_path_of_a_candidate_from_the_seed(spnas: Spnas, finis
     missing = spnas("lineage", finished, "f-0002")
     assert missing.returncode == 2
     assert "f-0001" in missing.stderr
-
-
-def paced(folder: Path, *extra: str) -> subprocess.Popen[str]:
-    """A simulated run that takes some seconds."""
-    command = [
-        COMMAND,
-        "start",
-        str(EXAMPLE / "sp_nas.yml"),
-        "--simulate",
-        "--speed",
-        "300",
-        "--run-dir",
-        "run",
-        *extra,
-    ]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition: Callable[[], object], timeout_s: float = 30) -> None:
-    limit = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.05)
-
-
-def test_a_live_run_can_be_looked_at_and_is_refused_to_a_second_process(spnas: Spnas, tmp_path: Path):
-    live = paced(tmp_path, "--speed", "20")
-    try:
-        wait_for((tmp_path / "run" / "lineage.duckdb").exists)
-        wait_for(lambda: spnas("status", "run").returncode == 0)
-        assert json.loads(spnas("status", "run", "--json").stdout)["process"] == live.pid
-        for refused in (
-            spnas("resume", "run"),
-            spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "run"),
-        ):
-            assert refused.returncode == 2
-            assert "Traceback" not in refused.stderr
-        assert f"process {live.pid}" in spnas("resume", "run").stderr
-    finally:
-        live.kill()
-        live.communicate()
-
-
-def test_killed_at_any_time_and_resumed_a_run_ends_as_it_would_have(spnas: Spnas, finished: Path, tmp_path: Path):
-    folder = tmp_path / "killed"
-    folder.mkdir()
-    live = paced(folder)
-    wait_for(lambda: spnas("status", folder / "run").returncode == 0)
-    for _ in range(4):
-        time.sleep(0.7)
-        live.kill()
-        live.communicate()
-        assert json.loads(spnas("status", folder / "run", "--json").stdout)["status"] in ("crashed", "completed")
-        command = [COMMAND, "resume", str(folder / "run")]
-        live = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, err = live.communicate(timeout=60)
-    assert live.returncode == 0, err
-    assert "Pareto front" in out
-    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
-
-
-def test_an_interrupt_says_how_to_go_on(spnas: Spnas, finished: Path, tmp_path: Path):
-    folder = tmp_path / "interrupted"
-    folder.mkdir()
-    live = paced(folder)
-    wait_for((folder / "run" / "lineage.duckdb").exists)
-    time.sleep(0.5)
-    live.send_signal(signal.SIGINT)
-    out, err = live.communicate(timeout=30)
-    assert live.returncode == 130, err
-    assert "spnas-orch resume" in out
-    assert "stopped" in spnas("status", folder / "run").stdout
-    assert spnas("resume", folder / "run").returncode == 0
-    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
-
-
-def has_begun(run: Path) -> bool:
-    try:
-        with open_snapshot(run / "lineage.duckdb") as store:
-            return len(list(store.read())) > 10
-    except StoreError:
-        return False
-
-
-def test_a_full_disk_is_waited_for_and_nothing_is_lost(spnas: Spnas, finished: Path, tmp_path: Path):
-    folder = tmp_path / "full"
-    folder.mkdir()
-    live = paced(folder)
-    log = folder / "run" / "lineage.duckdb.wal"
-    wait_for(lambda: has_begun(folder / "run"))
-    _, hard = resource.prlimit(live.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(live.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))  # no file gets longer
-    time.sleep(3)
-    assert live.poll() is None
-    before = rows(spnas, folder / "run", "SELECT max(seq) AS seq FROM events")
-    time.sleep(1)
-    assert rows(spnas, folder / "run", "SELECT max(seq) AS seq FROM events") == before
-    resource.prlimit(live.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    out, err = live.communicate(timeout=60)
-    assert live.returncode == 0, err
-    assert err.count("the run waits for room") == 1
-    assert "nothing could be recorded for" in out
-    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
-    assert spnas("fsck", folder / "run").returncode == 0
-
-
-def test_a_run_that_finds_no_room_can_be_interrupted_and_resumed(spnas: Spnas, finished: Path, tmp_path: Path):
-    folder = tmp_path / "full"
-    folder.mkdir()
-    live = paced(folder)
-    log = folder / "run" / "lineage.duckdb.wal"
-    wait_for(lambda: has_begun(folder / "run"))
-    hard = resource.prlimit(live.pid, resource.RLIMIT_FSIZE)[1]
-    resource.prlimit(live.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
-    time.sleep(2)
-    live.send_signal(signal.SIGTERM)
-    _, err = live.communicate(timeout=30)
-    assert live.returncode == 1
-    assert "make room and resume it" in err
-    assert "Traceback" not in err
-    assert spnas("resume", folder / "run").returncode == 0
-    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
 
 
 def test_resuming_a_finished_run_changes_nothing(spnas: Spnas, finished: Path):

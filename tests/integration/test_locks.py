@@ -197,3 +197,47 @@ def test_however_a_run_ends_no_process_lock_or_socket_is_left_and_it_goes_on(
     assert "note" not in done.stderr
     assert nothing_is_left(tmp_path)
     assert (tmp_path / "run" / "run.lock").read_bytes() == b""
+
+
+def test_a_run_killed_as_it_took_given_weights_over_can_be_started_again(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with started(tmp_path, [sys.executable, "-c", PREPARING, *START], until="preparing") as process:
+        process.kill()
+        process.wait()
+    (folder.checkpoints / f"{'a' * 64}.safetensors").write_bytes(b"given")
+    (folder.checkpoints / ".0f.partial").write_bytes(b"half of it")
+    assert "killed before it began; start it again" in call(tmp_path, "resume", "run").stderr
+    again = subprocess.run(START, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0, again.stderr
+    assert list(folder.checkpoints.iterdir()) == []
+
+
+def test_what_lies_there_and_no_run_left_is_not_deleted(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with started(tmp_path, [sys.executable, "-c", PREPARING, *START], until="preparing") as process:
+        process.kill()
+        process.wait()
+    (folder.checkpoints / "mine.safetensors").write_bytes(b"precious")
+    refused = subprocess.run(START, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert "exists already" in refused.stderr
+    assert (folder.checkpoints / "mine.safetensors").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_template_that_never_ends_ends_with_whoever_asked_for_it(tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "endless"
+    folder.mkdir()
+    assert call(folder, "init").returncode == 0
+    (folder / "faster_rcnn_r50_fpn_1x.py").write_text("open('loading', 'w').close()\nwhile True:\n    pass\n")
+    with subprocess.Popen([COMMAND, "check", "sp_nas.yml"], cwd=folder, stdout=subprocess.DEVNULL) as process:
+        limit = time.monotonic() + 30
+        while not (folder / "loading").exists():
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        assert left_behind(folder)
+        process.send_signal(number)
+    limit = time.monotonic() + 5
+    while left_behind(folder):
+        assert time.monotonic() < limit, left_behind(folder)
+        time.sleep(0.05)

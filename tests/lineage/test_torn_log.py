@@ -70,7 +70,7 @@ def test_a_log_torn_at_the_edge_of_any_entry_keeps_every_whole_transaction(kille
         assert look(path) == killed.whole(cut), cut
 
 
-def any_tear(killed: Killed, path: Path, at: float) -> None:
+def assert_tear_costs_what_was_torn(killed: Killed, path: Path, at: float) -> None:
     cut = int(at * len(killed.log))
     assert snapshot_of(killed.put(path, killed.log[:cut])) == killed.whole(cut)
 
@@ -78,7 +78,7 @@ def any_tear(killed: Killed, path: Path, at: float) -> None:
 @few
 @given(st.floats(0, 1))
 def test_a_log_torn_anywhere_keeps_every_whole_transaction(killed: Killed, tmp_path: Path, at: float) -> None:
-    any_tear(killed, tmp_path / "lineage.duckdb", at)
+    assert_tear_costs_what_was_torn(killed, tmp_path / "lineage.duckdb", at)
 
 
 @pytest.mark.soak
@@ -86,7 +86,7 @@ def test_a_log_torn_anywhere_keeps_every_whole_transaction(killed: Killed, tmp_p
 def test_a_log_torn_at_any_byte_of_the_last_transactions_keeps_the_others(killed: Killed, tmp_path: Path) -> None:
     last = killed.acknowledged[-4][1]
     for cut in range(last, len(killed.log) + 1):
-        any_tear(killed, tmp_path / "lineage.duckdb", cut / len(killed.log))
+        assert_tear_costs_what_was_torn(killed, tmp_path / "lineage.duckdb", cut / len(killed.log))
 
 
 @few
@@ -123,7 +123,7 @@ def test_what_is_appended_after_a_torn_end_is_kept_when_that_owner_is_killed_too
         assert snapshot_of(killed.put(tmp_path / "copy" / "lineage.duckdb", found[1], found[0])) == seq
 
 
-def any_flip(killed: Killed, path: Path, byte: int, bit: int) -> None:
+def assert_flip_is_refused(killed: Killed, path: Path, byte: int, bit: int) -> None:
     log = bytearray(killed.log[: killed.acknowledged[-1][1]])
     log[byte] ^= 1 << bit
     said = assert_refused_and_untouched(
@@ -137,13 +137,13 @@ def any_flip(killed: Killed, path: Path, byte: int, bit: int) -> None:
 @given(st.data())
 def test_a_flipped_bit_is_never_a_silent_loss(killed: Killed, tmp_path: Path, data: st.DataObject) -> None:
     byte = data.draw(st.integers(0, killed.acknowledged[-1][1] - 1))
-    any_flip(killed, tmp_path / "lineage.duckdb", byte, data.draw(st.integers(0, 7)))
+    assert_flip_is_refused(killed, tmp_path / "lineage.duckdb", byte, data.draw(st.integers(0, 7)))
 
 
 def test_a_flipped_bit_in_the_size_of_an_entry_or_in_a_commit_is_no_torn_end(killed: Killed, tmp_path: Path) -> None:
     (_, last), (_, end) = killed.acknowledged[-2:]
     for byte in (*range(len(HEADER)), *range(last, last + 16), *range(end - 21, end)):
-        any_flip(killed, tmp_path / "lineage.duckdb", byte, 7 * (byte % 2))
+        assert_flip_is_refused(killed, tmp_path / "lineage.duckdb", byte, 7 * (byte % 2))
 
 
 @pytest.mark.soak
@@ -152,7 +152,7 @@ def test_a_flipped_bit_in_the_size_of_an_entry_or_in_a_commit_is_no_torn_end(kil
 @given(st.data())
 def test_two_thousand_flipped_bits_are_no_silent_loss(killed: Killed, tmp_path: Path, data: st.DataObject) -> None:
     byte = data.draw(st.integers(0, killed.acknowledged[-1][1] - 1))
-    any_flip(killed, tmp_path / "lineage.duckdb", byte, data.draw(st.integers(0, 7)))
+    assert_flip_is_refused(killed, tmp_path / "lineage.duckdb", byte, data.draw(st.integers(0, 7)))
 
 
 @pytest.mark.parametrize("content", ["zeros", "noise"])

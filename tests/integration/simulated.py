@@ -1,0 +1,58 @@
+"""Simulated runs as processes, and what is asked of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lineage.errors import StoreError
+from lineage.snapshot import open_snapshot
+
+COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
+EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
+DECISIONS = "SELECT candidate_id, arch, parent_id, ap, status FROM candidates ORDER BY candidate_id"
+
+Spnas = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def rows(spnas: Spnas, run: object, query: str) -> list[dict[str, Any]]:
+    done = spnas("sql", run, query, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    result: list[dict[str, Any]] = json.loads(done.stdout)
+    return result
+
+
+def paced(folder: Path, *extra: str) -> subprocess.Popen[str]:
+    """A simulated run that takes some seconds."""
+    command = [
+        COMMAND,
+        "start",
+        str(EXAMPLE / "sp_nas.yml"),
+        "--simulate",
+        "--speed",
+        "300",
+        "--run-dir",
+        "run",
+        *extra,
+    ]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 30) -> None:
+    limit = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.05)
+
+
+def has_begun(run: Path) -> bool:
+    try:
+        with open_snapshot(run / "lineage.duckdb") as store:
+            return next(store.read(after_seq=4), None) is not None
+    except StoreError:
+        return False
