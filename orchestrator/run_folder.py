@@ -92,9 +92,11 @@ class RunFolder:
                     f"run {self.name} is live: process {self.owner() or '(just starting)'} works on it; look at it with "
                     f"spnas-orch status {self.path}, or end that process first"
                 )
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+            try:
+                file.truncate(0)
+                os.write(file.fileno(), f"{os.getpid()}\n".encode())
+            except OSError as error:
+                raise RunError(f"can't write into {self.path}: {error.strerror}; see that there is room") from error
             yield
             file.truncate(0)
 
