@@ -78,14 +78,16 @@ def decide(state: SearchState) -> tuple[Event, ...]:
 
 def _why_stop(state: SearchState) -> str | None:
     """What somebody has to mend before anything goes on."""
-    for job in state.jobs.values():
+    for job in [one for one in state.jobs.values() if one.status == "failed"]:
         if stops_the_run(job):
             return job.message
-        if job.status == "failed" and job.lost in state.lost and owner_of(state, job.lost or "") is None:
+        if job.lost in state.lost and owner_of(state, job.lost or "") is None:
             return f"{job.message}; {GIVEN}"
-        if is_final(job, state.devices) and state.subject(job.subject_id).outcome == "done":
+        if not is_final(job, state.devices):
+            continue
+        if state.subject(job.subject_id).outcome == "done":
             return f"the weights of {job.subject_id} are gone and can't be made again: {job.fault}: {job.message}"
-        if job.subject_id == _indispensable(state) and is_final(job, state.devices):
+        if job.subject_id == _indispensable(state):
             return f"{job.subject_id} could not be trained, and nothing goes on without it: {job.fault}: {job.message}"
     if len(abandoned := state.abandoned_in_a_row) < MAX_ABANDONED:
         return None
@@ -95,13 +97,13 @@ def _why_stop(state: SearchState) -> str | None:
 
 def _indispensable(state: SearchState) -> str | None:
     """The first network of a step that everything else of the step needs, while it is not trained."""
-    own = [item for item in state.items if item in state.candidates]
-    if state.current_step is None or not own or state.step.phase == "audit":
+    first = next((item for item in state.items if item in state.candidates), None)
+    if state.current_step is None or first is None or state.step.phase == "audit":
         return None
     start = state.origin
     if state.step.search_algorithm is not None and start is not None and start.outcome == "done":
         return None  # a reignited start may fail: there is the start itself
-    return own[0]
+    return first
 
 
 def _abandon(state: SearchState) -> tuple[Event, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import le
 
 from lineage.events import CheckpointDeleted, Resource
 from orchestrator.search.proposal import finished, is_control
@@ -88,9 +89,10 @@ def deletions(state: SearchState) -> tuple[CheckpointDeleted, ...]:
     if keep is None and quota is None:
         return ()
     held = _held(state)
-    needed = _needed(state)
     excess = sum(one.size_bytes for one in held) - quota if quota is not None else 0
-    gone = []
+    if excess <= 0 and (keep is None or all(one.place < keep for one in held)):
+        return ()
+    needed, gone = _needed(state), []
     for one in sorted(held, key=lambda one: -one.place):
         if one.checkpoint in needed:
             continue
@@ -156,20 +158,16 @@ def pareto_front(state: SearchState) -> list[Candidate]:
     """Results of the search that no other beats in AP and all objectives at once, best AP first."""
     assert state.config is not None
     objectives = state.config.general.objectives
-    front: list[Candidate] = []
-    for candidate in sorted(state.candidates.values(), key=rank):
+    front: list[tuple[Candidate, list[float]]] = []
+    for candidate in sorted(state.candidates.values(), key=rank):  # so whoever is on the front has no lower AP
         if candidate.phase not in ("serial", "parallel") or not _may_be_parent(state, candidate):
             continue
         costs = [_cost(candidate, objective) for objective in objectives]
-        if not any(_dominates(other, candidate, objectives, costs) for other in front):
-            front.append(candidate)
-    return front
-
-
-def _dominates(better: Candidate, worse: Candidate, objectives: tuple[Resource, ...], costs: list[float]) -> bool:
-    theirs = [_cost(better, objective) for objective in objectives]
-    no_worse = better.ap >= worse.ap and all(one <= other for one, other in zip(theirs, costs, strict=True))
-    return no_worse and (better.ap > worse.ap or theirs != costs)
+        if not any(
+            all(map(le, theirs, costs)) and (better.ap > candidate.ap or theirs != costs) for better, theirs in front
+        ):
+            front.append((candidate, costs))
+    return [candidate for candidate, _ in front]
 
 
 def _cost(candidate: Candidate, objective: Resource) -> float:

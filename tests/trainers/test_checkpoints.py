@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import os
 import struct
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from trainers import checkpoints
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, LostCheckpoint
 from trainers.protocol import NetworkRef
 
 NETWORK = NetworkRef(
@@ -106,3 +108,15 @@ def test_a_folder_that_cant_be_written_is_an_error_and_leaves_nothing(tmp_path):
     with pytest.raises(CheckpointError, match="space and permissions"):
         checkpoints.save(blocked, state(), NETWORK, "detector")
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_pipe_or_folder_in_place_of_a_checkpoint_is_a_lost_one_and_not_waited_for(tmp_path: Path) -> None:
+    for make in (os.mkfifo, os.mkdir):
+        sha256 = checkpoints.save(tmp_path, state(), NETWORK, "detector")
+        file = checkpoints.path(tmp_path, sha256)
+        file.unlink()
+        make(file)
+        with pytest.raises(LostCheckpoint, match="no regular file") as lost:
+            checkpoints.load(tmp_path, sha256)
+        assert lost.value.sha256 == sha256
+        file.unlink() if file.is_fifo() else file.rmdir()
