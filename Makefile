@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 demo: install
 	$(BIN)/spnas-orch start examples/digits/sp_nas.yml --no-tui
 
+# A file's tests share what they set up, so a file stays in one process.
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # Many more seeds of the simulation (make soak SEEDS=20000), and the real search under twenty kills.
 SEEDS ?= 5000

@@ -37,7 +37,7 @@ def test_a_training_that_was_cut_off_goes_on_after_its_last_epoch_and_ends_with_
         assert [event.epoch for event in rest.events] == list(range(max(1, epoch), 5))
         assert rest.finished.checkpoint == whole.finished.checkpoint
         assert (rest.finished.ap, rest.finished.ap50) == (whole.finished.ap, whole.finished.ap50)
-    assert not list(setup.checkpoints.glob("*.unfinished"))
+    assert not list(setup.checkpoints.glob("j-*.unfinished"))
 
 
 def test_a_training_that_is_to_stop_keeps_its_epoch_and_goes_on_to_the_same_weights(
