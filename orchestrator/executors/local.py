@@ -1,8 +1,9 @@
 """Workers on this machine: one long-lived process a device slot, messages over its pipes (`trainers.protocol`).
 
-A worker that dies fails its job as a crash and is replaced, unless it keeps dying without finishing anything. One that
-says what it can't mean (`honesty`) is killed, and nothing more of it is heard. One that hangs (`patience`) is killed, and
-its job fails as hung. Workers end when their input closes, so none outlives this process.
+A worker that dies fails its job as a crash and is replaced. A slot whose workers die with nothing to do, or of one job
+after another where other slots do not, is given up. A worker that says what it can't mean (`honesty`) is killed, and
+nothing more of it is heard. One that hangs (`patience`) is killed, and its job fails as hung. Workers end when their input
+closes, so none outlives this process; what their templates started ends with them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import re
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
@@ -41,10 +44,11 @@ from orchestrator.search.state import SearchState
 from trainers.protocol import CHECKPOINT, SIGN_OF_LIFE, STOP, Job, WorkerSetup
 
 WORKER = (sys.executable, "-P", "-m", "trainers.worker")  # -P: modules in the user's folder must not shadow ours
-MAX_DEATHS = 3  # deaths in a row of one slot's workers without a finished job
+MAX_DEATHS = 3  # in a row of one slot's workers, each of another job or of none
 END_TIMEOUT_S = 5.0
 LINE_LIMIT_BYTES = 2**22
 LOOK_S = 1.0  # between two looks at a worker
+LAST_LOOK_S = 0.02  # where it is about to end
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +64,10 @@ class _Slot:
     since: float | None = None  # when the worker was sent it, on the loop's clock; waits for room don't count
     heard: float = 0.0  # when the worker was last heard of
     hung: str | None = None  # why it was killed
-    deaths: int = 0
+    deaths: int = 0  # with nothing to do
+    killers: set[str] = field(default_factory=set)  # jobs that workers died of since one finished
+    fault: str | None = None  # why no worker can be set up any more
+    listening: asyncio.Task[None] | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
@@ -100,12 +107,14 @@ class LocalExecutor:
         found = [await self._queue.get()]
         while not self._queue.empty():
             found.append(self._queue.get_nowait())
-        for item in found:
-            if isinstance(item, Exception):
-                raise item
-        if None in found and len(found) > 1:
-            self._queue.put_nowait(None)  # for the call after this one
-        return [item for item in found if item is not None and not isinstance(item, Exception)]
+        events = [item for item in found if item is not None and not isinstance(item, Exception)]
+        for end in found:
+            if end is None or isinstance(end, Exception):
+                if isinstance(end, Exception) and not events:
+                    raise end
+                if events:
+                    self._queue.put_nowait(end)  # for the call after this one
+        return events
 
     def drain(self) -> None:
         self._draining = True
@@ -146,8 +155,7 @@ class LocalExecutor:
                 slot.hung = self._patience.verdict_on_start(now - slot.heard)
             elif slot.job is not None and slot.since is not None:
                 slot.hung = self._patience.verdict(slot.job.type, slot.cost, now - slot.heard, now - slot.since)
-        if slot.hung is not None:
-            _kill(process)
+        _kill(process)
 
     async def _spawn(self, slot: _Slot) -> None:
         slot.process = await asyncio.create_subprocess_exec(
@@ -164,7 +172,8 @@ class LocalExecutor:
         if self._draining and slot.process.stdin is not None:
             slot.process.stdin.close()
         slot.tasks = [task for task in slot.tasks if not task.done()]
-        slot.tasks += [asyncio.create_task(task(slot, slot.process)) for task in (self._listen, self._watch)]
+        slot.listening = asyncio.create_task(self._listen(slot, slot.process))
+        slot.tasks += [slot.listening, asyncio.create_task(self._watch(slot, slot.process))]
 
     def _send(self, slot: _Slot, line: bytes) -> None:
         assert slot.process is not None
@@ -203,6 +212,7 @@ class LocalExecutor:
         if isinstance(event, JobFinished | JobFailed) and slot.job is not None:
             if isinstance(event, JobFinished):
                 slot.deaths = 0
+                slot.killers.clear()
                 if event.attempt == 1 and slot.since is not None:  # a later one may have gone on in the middle
                     self._patience.learn(slot.job.type, slot.cost, slot.heard - slot.since)
             slot.job = None
@@ -213,7 +223,7 @@ class LocalExecutor:
             fault = pydantic_core.from_json(line).get("setup_error")
             if fault is not None and self._any_started:  # it worked before: a matter of this slot, not of the run
                 _log.error("worker %s can't be set up any more: %s", slot.setup.device, fault)
-                slot.deaths = MAX_DEATHS
+                slot.fault = fault
                 return
             if fault is not None:
                 self._queue.put_nowait(ConfigError(f"the workers can't be set up: {fault}"))
@@ -225,19 +235,24 @@ class LocalExecutor:
             slot.process = None
             self._end_if_drained()
             return
-        slot.deaths += 1
         ending = f"was killed: {slot.hung}" if slot.hung else f"ended with {_describe(process.returncode)}"
         message = f"worker on {slot.setup.device} {ending}; see {self._log_of(slot)}"
         if slot.job is not None:
             job, slot.job = slot.job, None
+            slot.killers.add(job.job_id)
             fault: Fault = "hang" if slot.hung else "crash"
             self._queue.put_nowait(JobFailed(job_id=job.job_id, attempt=job.attempt, fault=fault, message=message))
+        else:
+            slot.deaths += 1
         self._queue.put_nowait(WorkerLost(device=slot.setup.device, message=message))
-        if slot.deaths < MAX_DEATHS:
-            await self._spawn(slot)
-            return
         slot.process = None
-        if all(other.process is None for other in self._slots.values()):
+        others = any(other.process is not None for other in self._slots.values())
+        blamed = others and len(slot.killers) >= MAX_DEATHS  # without others, `search.faults` ends the run
+        if slot.fault is None and slot.deaths < MAX_DEATHS and not blamed:
+            await self._spawn(slot)
+        elif not others and slot.fault is not None:
+            self._queue.put_nowait(ConfigError(f"the workers can't be set up any more: {slot.fault}"))
+        elif not others:
             self._queue.put_nowait(InfrastructureError(f"no worker can be kept alive: {message}"))
 
     def _log_of(self, slot: _Slot) -> Path:
@@ -248,11 +263,11 @@ class LocalExecutor:
         if process is not None and process.returncode is None:
             assert process.stdin is not None
             process.stdin.close()
-            try:
-                await asyncio.wait_for(process.wait(), END_TIMEOUT_S)
-            except TimeoutError:
-                _kill(process)
-                await process.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_ended(process), END_TIMEOUT_S)
+        if process is not None and slot.listening is not None:
+            _kill(process)
+            await asyncio.wait({slot.listening}, timeout=END_TIMEOUT_S)  # it hears the end of the pipe
         for task in slot.tasks:
             task.cancel()
         await asyncio.gather(*slot.tasks, return_exceptions=True)
@@ -269,6 +284,13 @@ def _describe(returncode: int | None) -> str:
     return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit code {returncode}"
 
 
+async def _ended(process: Process) -> None:
+    """Wait for a process alone: `Process.wait` also waits for its pipes, which those that it started may hold."""
+    while process.returncode is None:
+        await asyncio.sleep(LAST_LOOK_S)
+
+
 def _kill(process: Process) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended already
-        process.kill()
+    """End a worker and all that it started: it leads a process group."""
+    with contextlib.suppress(ProcessLookupError):  # all have ended already
+        os.killpg(process.pid, signal.SIGKILL)

@@ -23,6 +23,9 @@ def main() -> None:
     if mode == "die_at_once":
         os._exit(7)
     once = setup.logs / f"was-here-{setup.device}"
+    if mode == "refuse_later" and once.exists():
+        say('{"setup_error": "the template is gone"}')
+        sys.exit(2)
     if mode == "slow_start" and not once.exists():
         once.touch()
         time.sleep(60)
@@ -30,6 +33,23 @@ def main() -> None:
     while (line := sys.stdin.readline()) and line.strip() != STOP.decode():
         job = JOB.validate_json(line)
         if mode == "die" and job.attempt == 1:
+            os._exit(9)
+        if mode == "die_of_one" and job.job_id == "j-s-0002":
+            os._exit(9)
+        if mode == "fork" and not once.exists():  # what its template starts holds the pipe open
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+            once.write_text("")
+            os._exit(9)
+        if mode == "fork_and_finish" and not once.exists():
+            once.write_text("")
+            if os.fork() == 0:
+                once.write_text(str(os.getpid()))
+                time.sleep(60)
+                os._exit(0)
+        if mode == "refuse_later" and job.job_id != "j-s-0001":
+            once.touch()
             os._exit(9)
         if mode == "stop" and job.job_id == "j-s-0002" and job.attempt == 1:
             os.kill(os.getpid(), signal.SIGSTOP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,6 +142,40 @@ def test_workers_that_die_or_babble_are_replaced_and_the_search_ends(store: Even
     if mode == "die":
         assert {job.attempt for job in state.jobs.values()} == {2}
         assert "exit code 9" in lost[0].message
+
+
+def test_a_network_that_kills_the_only_worker_is_given_up_and_the_search_goes_on(store: EventStore, tmp_path: Path):
+    state, heard = run(store, workers(tmp_path, "die_of_one", count=1))
+    assert state.status == "completed"
+    failed = [one.event for one in heard if isinstance(one.event, JobFailed)]
+    assert [(one.job_id, one.attempt) for one in failed] == [("j-s-0002", 1), ("j-s-0002", 2), ("j-s-0002", 3)]
+    outcomes = {name: candidate.outcome for name, candidate in state.candidates.items()}
+    assert [name for name, outcome in outcomes.items() if outcome != "done"] == ["s-0002"]
+
+
+def test_a_dead_worker_is_noticed_though_what_it_started_lives(store: EventStore, tmp_path: Path):
+    began = time.monotonic()
+    state, heard = run(store, workers(tmp_path, "fork"))
+    assert state.status == "completed"
+    assert len([one for one in heard if isinstance(one.event, WorkerLost)]) == 2
+    assert time.monotonic() - began < 30
+
+
+def test_what_a_worker_started_ends_with_it(store: EventStore, tmp_path: Path):
+    state, _ = run(store, workers(tmp_path, "fork_and_finish"))
+    assert state.status == "completed"
+    left = [Path("/proc", file.read_text(), "stat") for file in tmp_path.glob("was-here-*")]
+    assert len(left) == 2
+    assert all(not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z" for stat in left)
+
+
+def test_a_template_that_goes_missing_ends_the_run_with_the_reason_and_nothing_is_lost(
+    store: EventStore, tmp_path: Path
+):
+    with pytest.raises(ConfigError, match="the template is gone"):
+        run(store, workers(tmp_path, "refuse_later"))
+    failed = [one.event for one in store.read() if isinstance(one.event, JobFailed)]
+    assert len(failed) == 2
 
 
 @pytest.mark.parametrize(
