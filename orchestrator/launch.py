@@ -38,7 +38,7 @@ from orchestrator.run_folder import RunFolder
 from orchestrator.runtime import Listener, Runtime
 from orchestrator.search.state import SearchState
 from orchestrator.sources import given_networks
-from trainers.protocol import CHECKPOINT, WorkerSetup
+from trainers.protocol import CHECKPOINT, WorkerSetup, unfinished
 
 SIMULATED_SLOTS = 2
 
@@ -146,9 +146,15 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
 
 
 def _sweep(folder: RunFolder, state: SearchState) -> None:
-    """Remove what a worker that was killed left half written, and weights that were to go when the run was killed."""
+    """Remove what a worker that was killed left half written, and what was to go when the run was killed."""
+    over = {
+        job.job_id
+        for job in state.jobs.values()
+        if job.status == "finished" or state.subject(job.subject_id).outcome == "abandoned"
+    }
     for file in [
         *folder.checkpoints.glob(".*.partial"),
+        *(file for file in folder.checkpoints.glob(unfinished("*")) if file.name.partition(".")[0] in over),
         *(folder.checkpoints / f"{name}.safetensors" for name in state.deleted if re.fullmatch(CHECKPOINT, name)),
     ]:
         file.unlink(missing_ok=True)

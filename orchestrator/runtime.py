@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from lineage.errors import StoreFull
 from lineage.events import (
+    CandidateAbandoned,
     CheckpointDeleted,
     EpochFinished,
     Event,
@@ -21,6 +22,7 @@ from lineage.events import (
     JobFinished,
     Recorded,
     RecordingDelayed,
+    ReignitionAbandoned,
     RunStopped,
     StopRequested,
     WeightsInherited,
@@ -114,6 +116,8 @@ class Runtime:
                 self._executor.assign(self.state, event)
             elif isinstance(event, CheckpointDeleted):
                 self._executor.delete(event.checkpoint)
+        for job_id in _ended(self.state, (*news, *intents)):
+            self._executor.forget(job_id)
 
     async def _record(self, events: Sequence[Event]) -> None:
         if not events:
@@ -150,6 +154,16 @@ class Runtime:
                     ) from error
                 await asyncio.sleep(self._room_s)
                 delayed = [RecordingDelayed(reason=str(error), seconds=round(time() - began, 1))]
+
+
+def _ended(state: SearchState, events: Iterable[Event]) -> Iterator[str]:
+    """Jobs that events ended for good."""
+    for event in events:
+        if isinstance(event, JobFinished):
+            yield event.job_id
+        elif isinstance(event, CandidateAbandoned | ReignitionAbandoned):
+            subject = event.candidate_id if isinstance(event, CandidateAbandoned) else event.reignition_id
+            yield from (job_id for job_id, job in state.jobs.items() if job.subject_id == subject)
 
 
 def _is_news(state: SearchState, report: Event) -> bool:

@@ -5,8 +5,6 @@ Where the disk is full a training waits, with what it has to keep, until there i
 
 from __future__ import annotations
 
-import errno
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +15,6 @@ from trainers.errors import NoRoomError, Stopped
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 T = TypeVar("T")
 
@@ -63,10 +60,3 @@ class Channel:
         while time.monotonic() < until and not self.stopping():
             self.breathe()
             time.sleep(min(1.0, seconds))
-
-
-def is_no_room(error: Exception) -> bool:
-    """Whether the disk, or the user's share of it, is full; safetensors says so in words alone."""
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return True
-    return any(re.search(rf"\(os error {number}\)", str(error)) for number in NO_ROOM)

@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainers.channel import is_no_room
 from trainers.errors import CheckpointError, LostCheckpoint, NoRoomError
+from trainers.faults import is_no_room
 from trainers.protocol import NetworkRef
 
 

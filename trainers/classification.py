@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
 
 from lineage.events import EpochFinished, JobFinished
@@ -28,6 +29,7 @@ from trainers import checkpoints
 from trainers.backbone import PREFIX, SpNet, state_of
 from trainers.channel import Channel
 from trainers.errors import CheckpointError, DataError, NonFiniteError
+from trainers.faults import is_no_memory
 from trainers.protocol import ClassificationJob
 from trainers.template import adapt
 from trainers.unfinished import Unfinished, random_state, set_random_state
@@ -74,11 +76,10 @@ def run(
     model_config = adapt(template, job.network, job.epochs).model
     train, val = _open(job.data, model_config.get("data_preprocessor") or {})
     classifier = Classifier(_backbone(job, model_config.backbone, folder), len(train.classes)).to(device)
-    unfinished = Unfinished(folder, job)
+    unfinished = Unfinished(folder, job, template)
     accuracy = _train(classifier, train, val, job, device, channel, unfinished)
     state = {PREFIX + name: tensor for name, tensor in classifier.backbone.state_dict().items()}
     sha256 = channel.kept(lambda: checkpoints.save(folder, state, job.network, "backbone"))
-    unfinished.remove()
     return JobFinished(
         job_id=job.job_id,
         attempt=job.attempt,
@@ -101,6 +102,68 @@ def _backbone(job: ClassificationJob, config: Config, folder: Path) -> nn.Module
     return backbone
 
 
+class _Training:
+    """What changes while a classifier is trained."""
+
+    def __init__(
+        self, classifier: Classifier, images: ImageFolder, job: ClassificationJob, device: torch.device
+    ) -> None:
+        self._classifier, self._job, self._device = classifier, job, device
+        self._order = torch.Generator().manual_seed(job.seed)
+        batch_size = min(job.batch_size, len(images))
+        self._batches = DataLoader(images, batch_size, shuffle=True, drop_last=True, generator=self._order)
+        self._optimizer = torch.optim.AdamW(classifier.parameters(), job.learning_rate, weight_decay=WEIGHT_DECAY)
+        iterations = job.epochs * len(self._batches)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, iterations)
+        self.epoch, self.accuracy = 0, 0.0
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "weights": self._classifier.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "order": self._order.get_state(),
+            "random": random_state(self._device),
+            "epoch": self.epoch,
+            "accuracy": self.accuracy,
+        }
+
+    def put(self, kept: Mapping[str, Any]) -> None:
+        self._classifier.load_state_dict(kept["weights"])
+        self._optimizer.load_state_dict(kept["optimizer"])
+        self._schedule.load_state_dict(kept["schedule"])
+        self._order.set_state(kept["order"])
+        set_random_state(kept["random"], self._device)
+        self.epoch, self.accuracy = kept["epoch"], kept["accuracy"]
+
+    def run_epoch(self, channel: Channel) -> float:
+        """Train one epoch more; its mean loss."""
+        self._classifier.train()
+        self.epoch += 1
+        losses: list[float] = []
+        for images, labels in self._batches:
+            self._optimizer.zero_grad()
+            loss = self._backward(images, labels)
+            if not math.isfinite(loss):
+                raise NonFiniteError(f"loss is {loss} in epoch {self.epoch}, iteration {len(losses) + 1}")
+            self._optimizer.step()
+            self._schedule.step()
+            losses.append(loss)
+            channel.breathe()
+        return sum(losses) / len(losses)
+
+    def _backward(self, images: Tensor, labels: Tensor) -> float:
+        """Add the gradients of a batch part by part; its loss."""
+        loss, parts = 0.0, self._job.batch_parts
+        for part, theirs in zip(images.chunk(parts), labels.chunk(parts), strict=True):
+            logits = self._classifier(part.to(self._device))
+            mean = F.cross_entropy(logits, theirs.to(self._device), label_smoothing=LABEL_SMOOTHING)
+            share = mean * len(part) / len(images)
+            share.backward()
+            loss += share.item()
+        return loss
+
+
 def _train(
     classifier: Classifier,
     train: ImageFolder,
@@ -110,61 +173,20 @@ def _train(
     channel: Channel,
     unfinished: Unfinished,
 ) -> float:
-    batch_size = min(job.batch_size, len(train))
-    order = torch.Generator().manual_seed(job.seed)
-    batches = DataLoader(train, batch_size, shuffle=True, drop_last=True, generator=order)
-    val_batches = DataLoader(val, batch_size)
-    optimizer = torch.optim.AdamW(classifier.parameters(), job.learning_rate, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, job.epochs * len(batches))
-    done, accuracy = 0, 0.0
-    if kept := unfinished.load():
-        classifier.load_state_dict(kept["weights"])
-        optimizer.load_state_dict(kept["optimizer"])
-        schedule.load_state_dict(kept["schedule"])
-        order.set_state(kept["order"])
-        set_random_state(kept["random"], device)
-        done, accuracy = kept["epoch"], kept["accuracy"]
-    for epoch in range(done + 1, job.epochs + 1):
-        classifier.train()
-        losses = []
-        for images, labels in batches:
-            optimizer.zero_grad()
-            loss = 0.0
-            for part, theirs in zip(images.chunk(job.batch_parts), labels.chunk(job.batch_parts), strict=True):
-                logits = classifier(part.to(device))
-                share = (
-                    F.cross_entropy(logits, theirs.to(device), label_smoothing=LABEL_SMOOTHING)
-                    * len(part)
-                    / len(images)
-                )
-                share.backward()
-                loss += share.item()
-            if not math.isfinite(loss):
-                raise NonFiniteError(f"loss is {loss} in epoch {epoch}, iteration {len(losses) + 1}")
-            optimizer.step()
-            schedule.step()
-            losses.append(loss)
-            channel.breathe()
-        mean = sum(losses) / len(losses)
-        accuracy = _accuracy(classifier, val_batches, device, channel)
-        log.info(f"epoch {epoch}/{job.epochs}: mean loss {mean:.4f}, accuracy {accuracy:.3f}")
-        channel.emit(
-            EpochFinished(
-                job_id=job.job_id, attempt=job.attempt, epoch=epoch, epochs=job.epochs, loss=mean, ap=accuracy
-            )
+    val_batches = DataLoader(val, min(job.batch_size, len(train)))
+    training = _Training(classifier, train, job, device)
+    unfinished.restore(training.state, training.put)
+    while training.epoch < job.epochs:
+        loss = training.run_epoch(channel)
+        accuracy = training.accuracy = _accuracy(classifier, val_batches, device, channel)
+        log.info(f"epoch {training.epoch}/{job.epochs}: mean loss {loss:.4f}, accuracy {accuracy:.3f}")
+        event = EpochFinished(
+            job_id=job.job_id, attempt=job.attempt, epoch=training.epoch, epochs=job.epochs, loss=loss, ap=accuracy
         )
+        channel.emit(event)
         if job.epochs > 1:
-            state = {
-                "weights": classifier.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "order": order.get_state(),
-                "random": random_state(device),
-                "epoch": epoch,
-                "accuracy": accuracy,
-            }
-            unfinished.keep(state, channel, is_last=epoch == job.epochs)
-    return accuracy
+            unfinished.keep(training.state(), channel, is_last=training.epoch == job.epochs)
+    return training.accuracy
 
 
 @torch.no_grad()
@@ -180,7 +202,7 @@ def _accuracy(classifier: Classifier, batches: DataLoader[Any], device: torch.de
 
 def _open(folder: Path, preprocessing: Config) -> tuple[ImageFolder, ImageFolder]:
     try:
-        train, val = ImageFolder(folder / "train"), ImageFolder(folder / "val")
+        train, val = (ImageFolder(folder / name, loader=_image) for name in ("train", "val"))
     except OSError as error:
         raise DataError(
             f"no classification set at {folder}: {error}; expected {folder}/train/<class>/* and {folder}/val/<class>/*"
@@ -193,6 +215,15 @@ def _open(folder: Path, preprocessing: Config) -> tuple[ImageFolder, ImageFolder
     train.transform = v2.Compose([v2.RandomResizedCrop(side, scale=(0.5, 1.0)), finish])
     val.transform = v2.Compose([v2.Resize(side), v2.CenterCrop(side), finish])
     return train, val
+
+
+def _image(path: str) -> Any:
+    try:
+        return default_loader(path)
+    except Exception as error:
+        if is_no_memory(error):
+            raise
+        raise DataError(f"{path} can't be used: {type(error).__name__}: {error}") from error
 
 
 def _normalised(preprocessing: Config) -> Callable[[Any], Tensor]:

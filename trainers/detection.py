@@ -77,18 +77,18 @@ class DetectionTrainer:
         """
         set_random_seed(job.seed)
         config = adapt(self.template, job.network, job.epochs, job.batch_parts)
+        config.val_evaluator = self._evaluator()
         detector = self._build(config)
         if job.parent is not None:
             self._inherit(detector, job, job.parent, channel)
         progress = Progress(job, channel)
-        unfinished = Unfinished(self._setup.checkpoints, job)
+        unfinished = Unfinished(self._setup.checkpoints, job, self.template)
         continuation = Continuation(unfinished, progress, channel, self._device)
         runner = train(detector, config, self.data, job, progress, continuation)
         weights = detector.state_dict()
         sha256 = channel.kept(lambda: checkpoints.save(self._setup.checkpoints, weights, job.network, "detector"))
         whole = describe(self.template)["heads"] is not None  # what was not predicted is not measured either
         cost = measure.cost(detector, self._setup.image_size, whole)
-        unfinished.remove()
         latency_ms = measure.latency_ms(detector, self._setup.image_size, self._device, whole=whole)
         return JobFinished(
             job_id=job.job_id,
@@ -117,7 +117,11 @@ class DetectionTrainer:
         config = adapt(self.template, network, epochs=1)
         detector = self._tried("model", lambda: self._build(config))
         self._tried("optim_wrapper", lambda: build_optim_wrapper(detector, config.optim_wrapper))
-        self._tried("val_evaluator", lambda: Evaluator(config.val_evaluator))
+        self._evaluator()
+
+    def _evaluator(self) -> Evaluator:
+        section = self.template.val_evaluator
+        return self._tried(f"val_evaluator (ann_file {section.get('ann_file')})", lambda: Evaluator(section))
 
     def _tried(self, section: str, build: Callable[[], T]) -> T:
         try:

@@ -28,7 +28,15 @@ CHECKPOINT = rf"{SHA256}|simulated-[A-Za-z0-9_-]{{1,100}}"
 """What a checkpoint may be called: a simulated one has no file. No name leads out of the folder of checkpoints."""
 
 Checkpoint = Annotated[str, Field(pattern=f"^({CHECKPOINT})$")]
-JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]  # files are named after it
+JOB_ID = "[A-Za-z0-9_-]{1,100}"
+"""Files are named after it."""
+
+JobId = Annotated[str, Field(pattern=f"^{JOB_ID}$")]
+
+
+def unfinished(job_id: str) -> str:
+    """Pattern of the files, among the checkpoints, that keep a training in the middle."""
+    return f"{job_id}.*.unfinished"
 
 
 class _Message(BaseModel):

@@ -11,6 +11,7 @@ import math
 import tempfile
 import time
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -88,11 +89,17 @@ class Continuation(Hook):
         self._unfinished, self._progress, self._channel, self._device = unfinished, progress, channel, device
 
     def after_val_epoch(self, runner: Runner, **_metrics: object) -> None:
-        if runner.max_epochs == 1:
-            return
+        if runner.max_epochs > 1:
+            self._unfinished.keep(self._state(runner), self._channel, is_last=runner.epoch >= runner.max_epochs)
+
+    def restore(self, runner: Runner) -> None:
+        """Put a training that is about to begin where it was kept last, if it was."""
+        self._unfinished.restore(lambda: self._state(runner), lambda kept: self._put(runner, kept))
+
+    def _state(self, runner: Runner) -> dict[str, Any]:
         weights: dict[str, Any] = {"state_dict": runner.model.state_dict()}
         runner.call_hook("before_save_checkpoint", checkpoint=weights)  # hooks that average weights add theirs
-        state = {
+        return {
             "weights": weights,
             "optimizer": runner.optim_wrapper.state_dict(),
             "schedulers": [_numbers(scheduler) for scheduler in runner.param_schedulers or ()],
@@ -101,13 +108,8 @@ class Continuation(Hook):
             "aps": [self._progress.ap, self._progress.ap50],
             "random": random_state(self._device),
         }
-        self._unfinished.keep(state, self._channel, is_last=runner.epoch >= runner.max_epochs)
 
-    def restore(self, runner: Runner) -> None:
-        """Put a training that is about to begin where it was kept last, if it was."""
-        kept = self._unfinished.load()
-        if kept is None:
-            return
+    def _put(self, runner: Runner, kept: Mapping[str, Any]) -> None:
         runner.call_hook("after_load_checkpoint", checkpoint=kept["weights"])
         runner.model.load_state_dict(kept["weights"]["state_dict"])
         runner.optim_wrapper.load_state_dict(kept["optimizer"])
@@ -116,7 +118,6 @@ class Continuation(Hook):
         runner.train_loop._epoch, runner.train_loop._iter = kept["epoch"], kept["iteration"]
         self._progress.ap, self._progress.ap50 = kept["aps"]
         set_random_state(kept["random"], self._device)
-        log.info(f"goes on after epoch {kept['epoch']}")
 
 
 def _numbers(scheduler: object) -> dict[str, int | float]:

@@ -2,30 +2,34 @@
 
 One file a job, ``checkpoints/<job_id>.<sha256 of the file>.unfinished``, in the safetensors format: tensors by name, and in
 the metadata JSON that says where in the state they belong. Never pickle. A file is complete or absent; one that is damaged,
-or of a job that is not the same in everything but its attempt, is removed. This module must not know what is trained.
+or of a job or template that is not the same in everything but the attempt, is removed. It stays until the end of the job is
+recorded, which is not known here. This module must not know what is trained.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import logging
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainers.channel import Channel, is_no_room
+from trainers.channel import Channel
 from trainers.errors import CheckpointError, NoRoomError, Stopped
-from trainers.protocol import Job
+from trainers.faults import is_no_room
+from trainers.protocol import Job, unfinished
 
 DAMAGES = (OSError, SafetensorError, LookupError, TypeError, AttributeError, AssertionError, RecursionError, ValueError)
 
@@ -33,11 +37,25 @@ log = logging.getLogger(__name__)
 
 
 class Unfinished:
-    """What is kept of one job. `load` it before the training, `keep` it after an epoch, `remove` it at the end."""
+    """What is kept of one job. `restore` it before the training, `keep` it after an epoch."""
 
-    def __init__(self, folder: Path, job: Job) -> None:
+    def __init__(self, folder: Path, job: Job, template: Config) -> None:
         self._folder, self._job_id = folder, job.job_id
-        self._job = job.model_dump_json(exclude={"attempt"})
+        rest = json.dumps(template.to_dict(), sort_keys=True, default=lambda value: type(value).__name__)
+        self._job = job.model_dump_json(exclude={"attempt"}) + hashlib.sha256(rest.encode()).hexdigest()
+
+    def restore(self, state: Callable[[], dict[str, Any]], put: Callable[[dict[str, Any]], None]) -> None:
+        """Put a training where it was kept last. If it can't be put there, it is put back, and begins anew."""
+        if (kept := self.load()) is None:
+            return
+        as_it_begins = copy.deepcopy(state())
+        try:
+            put(kept)
+            log.info("goes on after epoch %s", kept["epoch"])
+        except Exception as error:
+            log.warning("what was kept of %s does not fit (%s): it begins anew", self._job_id, error)
+            self.remove()
+            put(as_it_begins)
 
     def load(self) -> dict[str, Any] | None:
         """The state that was saved last; None: there is none that can be used."""
@@ -100,7 +118,7 @@ class Unfinished:
             file.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        found = sorted(self._folder.glob(f"{self._job_id}.*.unfinished"))
+        found = sorted(self._folder.glob(unfinished(self._job_id)))
         return [file for file in found if file.is_file()]  # a pipe would be waited for
 
 

@@ -35,18 +35,10 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn, TextIO
 
 from pydantic import ValidationError
 
-from lineage.events import Event, Fault, JobFailed, WorkerStarted, to_json
-from trainers.channel import Channel, is_no_room
-from trainers.errors import (
-    CheckpointError,
-    DataError,
-    LostCheckpoint,
-    NonFiniteError,
-    PromiseError,
-    Stopped,
-    TemplateError,
-    TrainerError,
-)
+from lineage.events import Event, JobFailed, WorkerStarted, to_json
+from trainers.channel import Channel
+from trainers.errors import LostCheckpoint, Stopped, TrainerError
+from trainers.faults import fault_of, message_of
 from trainers.protocol import JOB, SIGN_OF_LIFE, STOP, DetectionJob, Job, WorkerSetup
 from trainers.template import load_template
 
@@ -121,7 +113,7 @@ def main() -> None:
         device, trainer, started = _open(setup)
     except (TrainerError, OSError) as error:
         output.refuse(f"worker on {setup.device}: {error}")
-    except Exception as error:
+    except BaseException as error:  # a template may raise SystemExit
         traceback.print_exc()
         output.refuse(f"worker on {setup.device}: {type(error).__name__}: {error}; see {own_log}")
     output.emit(started)
@@ -154,41 +146,15 @@ def _outcome(
     except Stopped as stopped:
         log.info("%s", stopped)
         return None
-    except Exception as error:
+    except BaseException as error:  # a template may raise SystemExit
         log.exception("job %s failed", job.job_id)
         lost = error.sha256 if isinstance(error, LostCheckpoint) else None
         return JobFailed(
-            job_id=job.job_id, attempt=job.attempt, fault=fault(error), message=_message(error), checkpoint=lost
+            job_id=job.job_id, attempt=job.attempt, fault=fault_of(error), message=message_of(error), checkpoint=lost
         )
     outcome = finished.model_dump(exclude_none=True, exclude={"kind", "job_id", "attempt"})
     log.info("job %s finished: %s", job.job_id, ", ".join(f"{key} {value}" for key, value in outcome.items()))
     return finished
-
-
-def fault(error: Exception) -> Fault:
-    """Who must act on an error that ended a job: see `lineage.events.JobFailed`."""
-    import torch
-
-    text = str(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in text:
-        return "out_of_memory"
-    if isinstance(error, torch.AcceleratorError) or "CUDA error" in text:
-        return "lost_device"
-    if isinstance(error, NonFiniteError):
-        return "non_finite"
-    if is_no_room(error):
-        return "disk_full"
-    if isinstance(error, CheckpointError):
-        return "checkpoint"
-    if isinstance(error, PromiseError):
-        return "broken_promise"
-    if isinstance(error, DataError | TemplateError | FileNotFoundError) or text.startswith("failed to load image"):
-        return "data"
-    return "bug"
-
-
-def _message(error: Exception) -> str:
-    return str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
 
 
 def _setup(line: bytes, output: Output) -> WorkerSetup:
@@ -237,11 +203,21 @@ def _cpu_name() -> str:
 
 
 def _point(stream: TextIO, path: Path) -> None:
-    """Let a standard stream, whoever writes to its file descriptor, go to the end of the file `path`."""
-    stream.flush()
-    with path.open("ab") as file:
-        os.dup2(file.fileno(), stream.fileno())
+    """Let a standard stream, whoever writes to its file descriptor, go to the end of the file `path`.
+
+    Where that can't be written, as on a full disk, it stays where it is: a log is no reason to end a training.
+    """
+    try:
+        stream.flush()
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    except OSError as error:
+        log.warning("can't write %s: %s", path, error)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BaseException:
+        traceback.print_exc()
+    os._exit(1)  # not in order: the thread that reads the input would hold it

@@ -20,6 +20,9 @@ class Executor(Protocol):
     def delete(self, checkpoint: str) -> None:
         """Remove weights from the disk, if they are there."""
 
+    def forget(self, job_id: str) -> None:
+        """Remove what is kept of a job in the middle: it is over."""
+
     async def reports(self) -> list[Event]:
         """Wait for at least one report; none once all is drained. Raises InfrastructureError when none can come any more."""
 

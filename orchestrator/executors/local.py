@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import re
-import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
@@ -39,16 +37,16 @@ from orchestrator.devices import environment
 from orchestrator.errors import ConfigError, InfrastructureError
 from orchestrator.executors.honesty import objection
 from orchestrator.executors.patience import Patience
+from orchestrator.executors.processes import described, ended, kill
 from orchestrator.jobs import job_of, network_of
 from orchestrator.search.state import SearchState
-from trainers.protocol import CHECKPOINT, SIGN_OF_LIFE, STOP, Job, WorkerSetup
+from trainers.protocol import CHECKPOINT, JOB_ID, SIGN_OF_LIFE, STOP, Job, WorkerSetup, unfinished
 
 WORKER = (sys.executable, "-P", "-m", "trainers.worker")  # -P: modules in the user's folder must not shadow ours
 MAX_DEATHS = 3  # in a row of one slot's workers, each of another job or of none
 END_TIMEOUT_S = 5.0
 LINE_LIMIT_BYTES = 2**22
 LOOK_S = 1.0  # between two looks at a worker
-LAST_LOOK_S = 0.02  # where it is about to end
 
 _log = logging.getLogger(__name__)
 
@@ -97,11 +95,18 @@ class LocalExecutor:
         slot.tasks.append(asyncio.create_task(self._carry_out(slot, job, assigned.pause_s)))
 
     def delete(self, checkpoint: str) -> None:
-        if not re.fullmatch(CHECKPOINT, checkpoint):  # it may lead anywhere
-            return
+        if re.fullmatch(CHECKPOINT, checkpoint):  # it may lead anywhere
+            self._remove(f"{checkpoint}.safetensors")
+
+    def forget(self, job_id: str) -> None:
+        if re.fullmatch(JOB_ID, job_id):
+            self._remove(unfinished(job_id))
+
+    def _remove(self, pattern: str) -> None:
         for folder in {slot.setup.checkpoints for slot in self._slots.values()}:
-            with contextlib.suppress(OSError):  # fsck tells of what is left
-                (folder / f"{checkpoint}.safetensors").unlink(missing_ok=True)
+            for file in folder.glob(pattern):
+                with contextlib.suppress(OSError):  # a resumption looks again, and fsck
+                    file.unlink(missing_ok=True)
 
     async def reports(self) -> list[Event]:
         found = [await self._queue.get()]
@@ -155,7 +160,7 @@ class LocalExecutor:
                 slot.hung = self._patience.verdict_on_start(now - slot.heard)
             elif slot.job is not None and slot.since is not None:
                 slot.hung = self._patience.verdict(slot.job.type, slot.cost, now - slot.heard, now - slot.since)
-        _kill(process)
+        kill(process)
 
     async def _spawn(self, slot: _Slot) -> None:
         slot.process = await asyncio.create_subprocess_exec(
@@ -188,7 +193,7 @@ class LocalExecutor:
                 self._receive(slot, line)
         except ValueError as error:  # what it says is no message of ours
             _log.error("worker %s is replaced: %.1000s", slot.setup.device, error)
-            _kill(process)
+            kill(process)
         await process.wait()
         if not self._closing:
             await self._died(slot, process)
@@ -235,7 +240,7 @@ class LocalExecutor:
             slot.process = None
             self._end_if_drained()
             return
-        ending = f"was killed: {slot.hung}" if slot.hung else f"ended with {_describe(process.returncode)}"
+        ending = f"was killed: {slot.hung}" if slot.hung else f"ended with {described(process.returncode)}"
         message = f"worker on {slot.setup.device} {ending}; see {self._log_of(slot)}"
         if slot.job is not None:
             job, slot.job = slot.job, None
@@ -264,9 +269,9 @@ class LocalExecutor:
             assert process.stdin is not None
             process.stdin.close()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_ended(process), END_TIMEOUT_S)
+                await asyncio.wait_for(ended(process), END_TIMEOUT_S)
         if process is not None and slot.listening is not None:
-            _kill(process)
+            kill(process)
             await asyncio.wait({slot.listening}, timeout=END_TIMEOUT_S)  # it hears the end of the pipe
         for task in slot.tasks:
             task.cancel()
@@ -278,19 +283,3 @@ async def _line(stream: asyncio.StreamReader) -> bytes:
         return await stream.readline()
     except ValueError as error:
         raise ValueError(f"it sent a line of more than {LINE_LIMIT_BYTES} bytes") from error
-
-
-def _describe(returncode: int | None) -> str:
-    return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit code {returncode}"
-
-
-async def _ended(process: Process) -> None:
-    """Wait for a process alone: `Process.wait` also waits for its pipes, which those that it started may hold."""
-    while process.returncode is None:
-        await asyncio.sleep(LAST_LOOK_S)
-
-
-def _kill(process: Process) -> None:
-    """End a worker and all that it started: it leads a process group."""
-    with contextlib.suppress(ProcessLookupError):  # all have ended already
-        os.killpg(process.pid, signal.SIGKILL)

@@ -51,6 +51,9 @@ class SimulatedExecutor:
     def delete(self, checkpoint: str) -> None:
         """There are no weights."""
 
+    def forget(self, job_id: str) -> None:
+        """Nothing is kept."""
+
     async def reports(self) -> list[Event]:
         if self._started:
             started, self._started = self._started, []

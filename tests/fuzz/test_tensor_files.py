@@ -15,6 +15,7 @@ import torch
 from hostile import ODD_NUMBERS, VALUES, mutated, mutated_bytes, tries
 from hypothesis import given
 from hypothesis import strategies as st
+from mmengine.config import Config
 from torch import Tensor
 
 from trainers import checkpoints, weights
@@ -91,12 +92,12 @@ def test_a_training_whose_kept_state_is_other_content_begins_anew(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ):
     place = tmp_path_factory.mktemp("unfinished")
-    Unfinished(place, JOB).save(STATE)
+    Unfinished(place, JOB, Config({})).save(STATE)
     (good,) = place.iterdir()
     content = data.draw(mutated_files(good.read_bytes(), "state"))
     good.unlink()
     (place / f"{JOB.job_id}.{hashlib.sha256(content).hexdigest()}.unfinished").write_bytes(content)
-    found = Unfinished(place, JOB).load()
+    found = Unfinished(place, JOB, Config({})).load()
     assert found is None or isinstance(found, dict)
     assert found is not None or not list(place.iterdir())
 

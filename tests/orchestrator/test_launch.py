@@ -49,11 +49,11 @@ def test_a_run_that_never_began_leaves_nothing_and_one_that_did_loses_nothing(
 def test_a_resumption_sweeps_what_a_killed_worker_was_writing(tmp_path: Path):
     folder = RunFolder(tmp_path / "run")
     start_run(folder, Plan(load_config(EXAMPLE), EXAMPLE.read_text(), EXAMPLE.parent, simulate=True), Watchers())
-    kept = folder.checkpoints / f"{'a' * 64}.safetensors"
-    for file in (kept, folder.checkpoints / ".j-s-0001.partial", folder.checkpoints / ".0f.partial"):
+    kept = [folder.checkpoints / name for name in (f"{'a' * 64}.safetensors", "j-x.0f.unfinished")]
+    for file in (*kept, *(folder.checkpoints / name for name in (".0f.partial", "j-s-0001.0f.unfinished"))):
         file.touch()
     resume_run(folder, Watchers())
-    assert list(folder.checkpoints.iterdir()) == [kept]
+    assert sorted(folder.checkpoints.iterdir()) == kept
 
 
 def test_a_resumption_removes_weights_that_were_to_go(tmp_path: Path):

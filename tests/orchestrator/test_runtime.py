@@ -178,6 +178,15 @@ def test_a_template_that_goes_missing_ends_the_run_with_the_reason_and_nothing_i
     assert len(failed) == 2
 
 
+def test_what_is_kept_of_a_training_goes_once_its_end_is_recorded(store: EventStore, tmp_path: Path):
+    kept = [tmp_path / f"{job_id}.{'0' * 64}.unfinished" for job_id in ("j-s-0001", "j-s-0002", "j-x")]
+    for file in kept:
+        file.touch()
+    state, _ = run(store, workers(tmp_path, "die_of_one"))
+    assert (state.candidates["s-0001"].outcome, state.candidates["s-0002"].outcome) == ("done", "abandoned")
+    assert [file.exists() for file in kept] == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("mode", "patience", "reason"),
     [

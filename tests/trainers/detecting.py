@@ -11,7 +11,7 @@ import torch
 from lineage.events import Event, JobFinished
 from trainers.channel import Channel
 from trainers.detection import DetectionTrainer
-from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
+from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup, unfinished
 from trainers.template import load_template
 
 
@@ -38,9 +38,19 @@ def train(
     events: list[Event] | None = None,
     emit: Callable[[Event], None] | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    recorded: bool = True,
     **changes: object,
 ) -> Outcome:
+    """Train a network; once its end is `recorded`, nothing is kept of it in the middle."""
     events = [] if events is None else events
     settings = {"job_id": "j-0001", "attempt": 1} | changes
     job = DetectionJob(network=network, parent=parent, epochs=epochs, seed=seed, **settings)
-    return Outcome(events, trainer.run(job, Channel(emit or events.append, stopping=stopping)))
+    finished = trainer.run(job, Channel(emit or events.append, stopping=stopping))
+    if recorded:
+        forget(trainer._setup.checkpoints, job.job_id)
+    return Outcome(events, finished)
+
+
+def forget(checkpoints: Path, job_id: str) -> None:
+    for file in checkpoints.glob(unfinished(job_id)):
+        file.unlink()

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from lineage.events import Event, WorkerBlocked, WorkerUnblocked
 from trainers import channel, checkpoints
-from trainers.channel import Channel, is_no_room
+from trainers.channel import Channel
 from trainers.errors import NoRoomError, Stopped
+from trainers.faults import is_no_room
 from trainers.protocol import DetectionJob, NetworkRef
 from trainers.unfinished import Unfinished
 
@@ -55,7 +57,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_full_disk_is_told_apart(tmp_path: Path) -> None:
     with full_disk():
         with pytest.raises(NoRoomError, match="j-s-0001"):
-            Unfinished(tmp_path, JOB).save(STATE)
+            Unfinished(tmp_path, JOB, Config({})).save(STATE)
         with pytest.raises(NoRoomError, match="s-0001"):
             checkpoints.save(tmp_path, STATE, NETWORK, "detector")
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from detecting import forget
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmengine.config import Config
 from PIL import Image
@@ -16,8 +17,10 @@ from trainers import checkpoints, classification
 from trainers.backbone import SpNet
 from trainers.channel import Channel
 from trainers.errors import CheckpointError, DataError, NonFiniteError
+from trainers.faults import fault_of
 from trainers.protocol import ClassificationJob, NetworkRef, WorkerSetup
 from trainers.template import load_template
+from trainers.unfinished import Unfinished
 
 torch.set_num_threads(1)
 
@@ -49,7 +52,9 @@ def run(
     events: list[Event] = []
     settings = {"epochs": 2, "batch_size": 16, "learning_rate": 0.002, "seed": 0} | changes
     job = ClassificationJob(job_id="r-0001", attempt=1, network=network, data=data, **settings)
-    return events, classification.run(job, template, setup.checkpoints, torch.device("cpu"), Channel(events.append))
+    finished = classification.run(job, template, setup.checkpoints, torch.device("cpu"), Channel(events.append))
+    forget(setup.checkpoints, job.job_id)
+    return events, finished
 
 
 def test_every_epoch_is_reported_and_the_loss_falls(
@@ -96,7 +101,45 @@ def test_a_training_that_was_cut_off_goes_on_after_its_last_epoch_and_ends_with_
     events, rest = run(setup, template, network, images, epochs=4)
     assert [event.epoch for event in events if isinstance(event, EpochFinished)] == [3, 4]
     assert (rest.checkpoint, rest.accuracy) == (whole.checkpoint, whole.accuracy)
-    assert not list(setup.checkpoints.glob("r-0001.*.unfinished"))
+
+
+@pytest.mark.parametrize("lost", ["optimizer", "random"])
+def test_what_was_kept_and_does_not_fit_is_given_up_and_the_training_begins_anew(
+    setup: WorkerSetup, template: Config, network: NetworkRef, images: Path, lost: str
+) -> None:
+    settings = {"network": network, "data": images, "epochs": 2, "batch_size": 16, "learning_rate": 0.002, "seed": 0}
+    unfinished = Unfinished(setup.checkpoints, ClassificationJob(job_id="r-0001", attempt=1, **settings), template)
+
+    def keep(event: Event) -> None:
+        if isinstance(event, EpochFinished) and event.epoch == 2:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        classification.run(
+            ClassificationJob(job_id="r-0001", attempt=1, **settings),
+            template,
+            setup.checkpoints,
+            torch.device("cpu"),
+            Channel(keep),
+        )
+    kept = unfinished.load()
+    assert kept is not None
+    del kept[lost]
+    unfinished.save(kept)
+    events, anew = run(setup, template, network, images)
+    assert [event.epoch for event in events if isinstance(event, EpochFinished)] == [1, 2]
+    assert anew.checkpoint == run(setup, template, network, images)[1].checkpoint
+
+
+def test_a_broken_image_is_named_and_the_users_to_mend(
+    setup: WorkerSetup, template: Config, network: NetworkRef, images: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(images, tmp_path / "data")
+    image = sorted((tmp_path / "data/train").glob("*/*.png"))[7]
+    image.write_bytes(image.read_bytes()[:-40])
+    with pytest.raises(DataError, match=f"{image} can't be used: OSError: ") as caught:
+        run(setup, template, network, tmp_path / "data")
+    assert fault_of(caught.value) == "data"
 
 
 def test_same_job_gives_the_same_weights(

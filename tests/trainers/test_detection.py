@@ -17,8 +17,8 @@ from trainers import checkpoints, detection, runner
 from trainers.channel import Channel
 from trainers.detection import DetectionTrainer
 from trainers.errors import NonFiniteError, PromiseError, TrainerError
+from trainers.faults import fault_of
 from trainers.protocol import DetectionJob, NetworkRef, WorkerSetup
-from trainers.worker import fault
 
 pytestmark = pytest.mark.usefixtures("in_workdir")
 torch.set_num_threads(1)
@@ -132,7 +132,7 @@ def test_broken_promise_ends_the_job_before_training_and_says_by_how_much(
     [inherited] = events
     assert isinstance(inherited, WeightsInherited)
     assert f"{inherited.residual:.3g}" in str(caught.value)
-    assert fault(caught.value) == "broken_promise"
+    assert fault_of(caught.value) == "broken_promise"
 
 
 @pytest.mark.usefixtures("broken")

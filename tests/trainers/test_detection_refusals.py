@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import torch
 from detecting import opened, train
 
 from trainers.errors import DataError, TemplateError
+from trainers.faults import fault_of, message_of
 from trainers.protocol import NetworkRef, WorkerSetup
-from trainers.worker import fault
 
 pytestmark = pytest.mark.usefixtures("in_workdir")
 torch.set_num_threads(1)
@@ -43,16 +44,33 @@ def test_missing_images_are_the_users_to_mend(setup: WorkerSetup, workdir: Path)
         opened(setup, workdir, "val_dataloader['dataset'].update(data_prefix=dict(img='elsewhere/'))\n")
 
 
+@pytest.mark.parametrize("by_other_processes", [False, True])
+@pytest.mark.parametrize("content", [b"no image", b""])
 def test_image_broken_half_way_is_the_users_to_mend(
-    setup: WorkerSetup, workdir: Path, seed_network: NetworkRef
+    setup: WorkerSetup, workdir: Path, seed_network: NetworkRef, content: bytes, by_other_processes: bool
 ) -> None:
     broken = workdir / "data/broken"
-    shutil.copytree(workdir / "data/digits/detection", broken)
-    (broken / "train/00007.png").write_bytes(b"no image")
-    trainer = opened(setup, workdir, "train_dataloader['dataset'].update(data_root='data/broken/')\n")
-    with pytest.raises(AssertionError) as caught:
+    shutil.copytree(workdir / "data/digits/detection", broken, dirs_exist_ok=True)
+    (broken / "train/00007.png").write_bytes(content)
+    changes = "train_dataloader['dataset'].update(data_root='data/broken/')\ntrain_dataloader['num_workers'] = 1\n"
+    trainer = opened(setup, workdir, changes)
+    trainer.data._loader_processes = by_other_processes
+    with pytest.raises(DataError) as caught:
         train(trainer, seed_network)
-    assert fault(caught.value) == "data"
+    assert fault_of(caught.value) == "data"
+    assert re.match(r"data/broken/train/00007\.png can't be used: .*[^\n]$", message_of(caught.value))
+
+
+def test_annotations_damaged_meanwhile_are_the_users_to_mend(
+    setup: WorkerSetup, workdir: Path, seed_network: NetworkRef
+) -> None:
+    annotations = workdir / "data/short.json"
+    shutil.copy(workdir / "data/digits/detection/val.json", annotations)
+    trainer = opened(setup, workdir, "val_evaluator.update(ann_file='data/short.json')\n")
+    annotations.write_bytes(annotations.read_bytes()[:1000])
+    with pytest.raises(TemplateError, match=r"ann_file data/short\.json") as caught:
+        train(trainer, seed_network)
+    assert fault_of(caught.value) == "data"
 
 
 def test_categories_that_match_no_class_are_the_users_to_mend(setup: WorkerSetup, workdir: Path) -> None:

@@ -19,8 +19,8 @@ from lineage.architecture import Genotype
 from lineage.events import Event, JobFailed, JobFinished, WeightsInherited, WorkerStarted, from_json
 from lineage.morphism import Blueprint, Expand, apply
 from trainers.errors import CheckpointError, DataError, NonFiniteError, PromiseError, TemplateError
+from trainers.faults import fault_of
 from trainers.protocol import SIGN_OF_LIFE, STOP, ClassificationJob, DetectionJob, NetworkRef, WorkerSetup
-from trainers.worker import fault
 
 WORKER = [sys.executable, "-m", "trainers.worker"]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -160,6 +160,14 @@ def test_job_has_a_log_for_people_and_another_attempt_is_appended(
     assert "creating index" not in text
 
 
+def test_a_log_that_can_not_be_written_ends_no_training(
+    worker: Worker, setup: WorkerSetup, seed_network: NetworkRef
+) -> None:
+    (setup.logs / "s-unlogged.log").mkdir()
+    assert isinstance(worker.do(detection("s-unlogged", seed_network))[-1], JobFinished)
+    assert "can't write" in (setup.logs / "worker-cpu-0.log").read_text()
+
+
 def test_ctrl_c_is_left_to_the_orchestrator(worker: Worker, seed_network: NetworkRef) -> None:
     worker.process.send_signal(signal.SIGINT)
     assert isinstance(worker.do(detection("s-0007", seed_network))[-1], JobFinished)
@@ -249,11 +257,13 @@ def alive(pid: int) -> bool:
         (DataError("no image"), "data"),
         (TemplateError("no model"), "data"),
         (FileNotFoundError("00001.png"), "data"),
-        (AssertionError("failed to load image: 00001.png"), "data"),
+        (RuntimeError("std::bad_alloc"), "out_of_memory"),
+        (RuntimeError("CUDA error: out of memory"), "out_of_memory"),
+        (SystemExit(3), "bug"),
         (CheckpointError("damaged"), "checkpoint"),
         (PromiseError("features differ"), "broken_promise"),
         (KeyError("x"), "bug"),
     ],
 )
-def test_a_fault_says_who_must_act(error: Exception, expected: str) -> None:
-    assert fault(error) == expected
+def test_a_fault_says_who_must_act(error: BaseException, expected: str) -> None:
+    assert fault_of(error) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import DataLoader
 
 from trainers.errors import DataError
+from trainers.faults import is_no_memory
 
 
 class DetectionData:
@@ -28,8 +30,8 @@ class DetectionData:
         """
         self._config = config
         self._loader_processes = loader_processes
-        self.train = _open(config.train_dataloader, "train_dataloader")
-        self.val = _open(config.val_dataloader, "val_dataloader")
+        self.train = _Samples(_open(config.train_dataloader, "train_dataloader"))
+        self.val = _Samples(_open(config.val_dataloader, "val_dataloader"))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -46,7 +48,7 @@ class DetectionData:
         """The first `images` validation images as one batch for a detector's `data_preprocessor`."""
         return pseudo_collate([self.val[index] for index in range(min(images, len(self.val)))])
 
-    def _loader(self, section: Config, dataset: BaseDataset, seed: int, parts: int = 1) -> DataLoader[Any]:
+    def _loader(self, section: Config, dataset: _Samples, seed: int, parts: int = 1) -> DataLoader[Any]:
         sampler = DATA_SAMPLERS.build(
             section.get("sampler", {"type": "DefaultSampler"}), default_args={"dataset": dataset, "seed": seed}
         )
@@ -59,6 +61,35 @@ class DetectionData:
             return DataLoader(dataset, batch_size, sampler=sampler, **shared)
         batches = DATA_SAMPLERS.build(batch_sampler, default_args={"sampler": sampler, "batch_size": batch_size})
         return DataLoader(dataset, batch_sampler=batches, **shared)
+
+
+class _Samples:
+    """A data set, whose broken samples are told by the name of their file."""
+
+    def __init__(self, dataset: BaseDataset) -> None:
+        self._dataset = dataset
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # a copy that is not filled yet must not look into itself
+            raise AttributeError(name)
+        return getattr(self._dataset, name)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self._dataset[index]
+        except Exception as error:
+            if is_no_memory(error):
+                raise
+            reason = str(error) if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+            raise DataError(f"{self._file(index)} can't be used: {reason.strip()}") from error
+
+    def _file(self, index: int) -> str:
+        with contextlib.suppress(Exception):  # data sets made of others do not all know
+            return str(self._dataset.get_data_info(index)["img_path"])
+        return f"image {index}"
 
 
 def _open(section: Config, name: str) -> BaseDataset:
