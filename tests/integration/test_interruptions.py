@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -62,6 +64,31 @@ def test_an_interrupt_says_how_to_go_on(spnas: Spnas, finished: Path, tmp_path: 
     assert "stopped" in spnas("status", folder / "run").stdout
     assert spnas("resume", folder / "run").returncode == 0
     assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
+
+
+NAMELESS = """
+import pwd
+from orchestrator import cli
+
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+pwd.getpwuid = unknown
+cli.main()
+"""
+
+
+def test_a_user_without_a_name_can_interrupt_too(spnas: Spnas, tmp_path: Path):
+    forgotten = (f"--unset={name}" for name in ("LOGNAME", "USER", "LNAME", "USERNAME"))
+    live = paced(tmp_path, program=("env", *forgotten, sys.executable, "-c", NAMELESS))
+    try:
+        wait_for(lambda: has_begun(tmp_path / "run"))
+        live.send_signal(signal.SIGINT)
+        out, err = live.communicate(timeout=30)
+    finally:
+        live.kill()
+    assert (live.returncode, err) == (130, "")
+    assert f"stop requested by uid {os.getuid()} (SIGINT)" in out
 
 
 def without_room(folder: Path, *extra: str) -> tuple[subprocess.Popen[str], int]:
