@@ -73,7 +73,7 @@ class RunFolder:
         return None
 
     def was_killed(self) -> bool:
-        """Whether the last process that worked on this run ended without letting go of the lock."""
+        """Whether the last process that worked on this run was killed, or else left events in the write-ahead log."""
         try:
             return self.lock.stat().st_size > 0 and self.owner() is None
         except OSError:
@@ -81,7 +81,14 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock; the system lets go of it when the process ends, however it ends. Raises RunError if it is held."""
+        """Hold the lock; the system lets go of it when the process ends, however it ends.
+
+        The lock's text goes once the store is closed in order, also after an error. It stays where the write-ahead log
+        does (no room on the disk), and where that was missing before and nobody has gone on without it.
+
+        Raises:
+            RunError: another process holds it, or the folder can't be written.
+        """
         try:
             file = self.lock.open("a+")
         except OSError as error:
@@ -92,13 +99,19 @@ class RunFolder:
                     f"run {self.name} is live: process {self.owner() or '(just starting)'} works on it; look at it with "
                     f"spnas-orch status {self.path}, or end that process first"
                 )
+            log = wal_of(self.database)
+            is_lost = os.fstat(file.fileno()).st_size > 0 and not log.exists()
             try:
                 file.truncate(0)
                 os.write(file.fileno(), f"{os.getpid()}\n".encode())
             except OSError as error:
                 raise RunError(f"can't write into {self.path}: {error.strerror}; see that there is room") from error
-            yield
-            file.truncate(0)
+            try:
+                yield
+                is_lost = False
+            finally:
+                if not is_lost and not log.exists():
+                    file.truncate(0)
 
 
 def _locked(file: TextIO) -> bool:

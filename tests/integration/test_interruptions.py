@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from simulated import COMMAND, DECISIONS, EXAMPLE, Spnas, has_begun, paced, rows, wait_for
 
+from orchestrator.run_folder import RunFolder
+
 
 def test_a_live_run_can_be_looked_at_and_is_refused_to_a_second_process(spnas: Spnas, tmp_path: Path):
     live = paced(tmp_path, "--speed", "20")
@@ -134,5 +136,6 @@ def test_a_run_that_finds_no_room_can_be_interrupted_and_resumed(
     assert live.returncode == 1
     assert "make room and resume it" in err
     assert "Traceback" not in err
+    assert RunFolder(folder / "run").was_killed()  # that is: it left events in the write-ahead log
     assert spnas("resume", folder / "run").returncode == 0
     assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lineage.store import EventStore
 from orchestrator.run_folder import RunFolder
 
 COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
@@ -140,7 +141,7 @@ def test_a_lock_file_that_nobody_holds_is_taken_over(killed: Path, content: str)
     run.lock.write_bytes(STALE[content]())
     assert run.owner() is None
     assert run.was_killed() == (content != "empty")
-    with run.held():
+    with run.held(), EventStore.open(run.database):
         assert run.lock.read_text() == f"{os.getpid()}\n"
     assert run.lock.read_bytes() == b""
 
