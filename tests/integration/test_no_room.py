@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from limited import longest_file
-from simulated import EXAMPLE, Spnas
+from simulated import COMMAND, EXAMPLE, Spnas
 
 from lineage.room import is_no_room
 from lineage.wal import wal_of
@@ -38,6 +39,17 @@ def test_a_full_disk_is_not_the_users_mistake(
     assert place in done.stderr
     assert (finished / "lineage.duckdb").read_bytes() == before
     assert not wal_of(finished / "lineage.duckdb").exists()
+
+
+def test_a_search_whose_lines_can_not_be_written_says_so_once_and_comes_to_its_end(spnas: Spnas, tmp_path: Path):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [COMMAND, *START], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    told, ending = done.stderr.splitlines()
+    assert "can't be shown (No space left on device); the search goes on" in told
+    assert (done.returncode, ending) == (1, "error: the output could not be written: No space left on device")
+    assert spnas("status", "new").stdout.startswith("run new: completed")
 
 
 def test_a_lock_that_finds_no_room_is_not_the_users_mistake(tmp_path: Path):
