@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from lineage.database import OPTIONS
 from lineage.errors import StoreEmpty, StoreError, StoreIncomplete, StoreNotFound
 from lineage.snapshot import open_snapshot
 from lineage.wal import wal_of
@@ -176,6 +177,11 @@ def new_run(path: Path | None, stem: str) -> RunFolder:
     path = path or _free(stem)
     if not is_text(path.absolute()):
         raise RunError(f"{str(path)[:80]!a} can't be a run folder: expected UTF-8 without NUL; name one with --run-dir")
+    if OPTIONS in str(path.absolute()):
+        raise RunError(
+            f"{path.absolute()} can't be a run folder: no path of a DuckDB file may have {OPTIONS!r} in it; name another "
+            "with --run-dir"
+        )
     if _exists(path) and (not path.is_dir() or any(path.iterdir())):
         if path.is_dir() and not path.is_symlink() and _holds_nothing(RunFolder(path.absolute())):
             shutil.rmtree(path)
