@@ -30,7 +30,7 @@ from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.history import followed
 from orchestrator.outputs import write_outputs
-from orchestrator.preparation import check_limits
+from orchestrator.preparation import check_limits, check_workdir
 from orchestrator.refetch import refetch
 from orchestrator.requests import REIGNITE_SIGNAL, user_name, why_not_reignite
 from orchestrator.run_folder import RunFolder
@@ -139,6 +139,7 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
             else find_devices(started.config["general"]["worker"]["cpu_workers"])
         )
         if not started.simulated:
+            check_workdir(Path(started.workdir))
             refetch(folder, state, Path(started.workdir))
         executor = _executor(folder, started, devices, log[-1].ts)
         return _drive(folder, store, state, executor, [RunResumed()], watchers)
