@@ -199,7 +199,7 @@ def watch(run: Run) -> None:
         raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
     from tui.app import watch as watch_run
 
-    watch_run(folder.path, lambda: folder.owner() is not None)
+    watch_run(folder.path, lambda: folder.process() is not None)
 
 
 def main() -> NoReturn:

@@ -6,9 +6,11 @@ import fcntl
 import os
 import re
 import shutil
+import struct
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -71,6 +73,18 @@ class RunFolder:
                     return int(text) if text.isdigit() else 0
         except OSError:
             return None
+        return None
+
+    def process(self) -> int | None:
+        """As `owner`, where the lock file was removed too: then the process that has the database open for writing."""
+        owner = self.owner()
+        if owner is not None or sys.platform != "linux":
+            return owner
+        layout = "hhqqi4x"  # struct flock: kind, whence, start, length, process
+        asked = struct.pack(layout, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        with suppress(OSError), self.database.open("rb") as file:
+            kind, *_, process = struct.unpack(layout, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+            return None if kind == fcntl.F_UNLCK else int(process)
         return None
 
     def was_killed(self) -> bool:

@@ -155,6 +155,20 @@ def test_a_run_whose_lock_is_of_a_recycled_id_is_crashed_and_goes_on(tmp_path: P
     assert call(tmp_path, "resume", "run").returncode == 0
 
 
+def test_a_live_run_whose_lock_was_removed_is_not_called_crashed(tmp_path: Path) -> None:
+    with started(tmp_path, SLOW, "phase started") as live:
+        (tmp_path / "run" / "run.lock").unlink()
+        refused = call(tmp_path, "resume", "run")
+        assert refused.returncode == 2
+        assert f"PID {live.pid}" in refused.stderr
+        facts = json.loads(call(tmp_path, "status", "run", "--json").stdout)
+        assert (facts["status"], facts["process"]) == ("running", live.pid)
+        live.kill()
+        live.wait()
+        facts = json.loads(call(tmp_path, "status", "run", "--json").stdout)
+        assert (facts["status"], facts["process"]) == ("crashed", None)
+
+
 def test_a_lock_that_can_not_be_taken_is_one_message(killed: Path) -> None:
     lock = killed / "run" / "run.lock"
     lock.unlink()
