@@ -62,7 +62,7 @@ def test_an_interrupt_says_how_to_go_on(spnas: Spnas, finished: Path, tmp_path: 
     live.send_signal(signal.SIGINT)
     out, err = live.communicate(timeout=30)
     assert live.returncode == 130, err
-    assert "spnas-orch resume" in out
+    assert out.endswith("run run stopped: interrupted\ngo on with: spnas-orch resume run\n")
     assert "stopped" in spnas("status", folder / "run").stdout
     assert spnas("resume", folder / "run").returncode == 0
     assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
