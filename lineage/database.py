@@ -21,6 +21,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # the other cores are for training, and transactions here are small
 }
 
+OPTIONS = "?"  # what follows it in a path, DuckDB takes for options, and looks for the write-ahead log without them
+
 _DAMAGES = ("Corrupt", "Could not read", "not a valid DuckDB database file")
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
 _REPLAYING = "Failure while replaying WAL"  # whatever kind of error that ended in
@@ -34,6 +36,11 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         StoreDamaged: the file or its write-ahead log is not as it was written, or is no database.
         StoreError: the file can't be opened.
     """
+    if OPTIONS in str(path):
+        raise StoreError(
+            f"{path.name} can't be opened in {path.parent}: no path of a DuckDB file may have {OPTIONS!r} in it; rename "
+            "that folder"
+        )
     try:
         wal.check(path)
     except OSError as error:

@@ -6,6 +6,7 @@ where there is some to spare: for the transaction, and for the checkpoint that m
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from pathlib import Path
@@ -14,6 +15,17 @@ from lineage.errors import StoreFull
 from lineage.wal import wal_of
 
 MARGIN_BYTES = 64 * 2**20  # DuckDB's checkpoint comes at 16 MiB of write-ahead log
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_no_room(error: BaseException | None) -> bool:
+    """Whether a full disk is what an error comes from."""
+    while error is not None and not isinstance(error, StoreFull):
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return True
+        error = error.__cause__
+    return error is not None
 
 
 def must_have_room(path: Path) -> None:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lineage.errors import StoreDamaged, StoreError, StoreNotFound, StoreTooOld
+from lineage.errors import StoreDamaged, StoreError, StoreFull, StoreNotFound, StoreTooOld
+from lineage.room import is_no_room
 from lineage.store import EventStore, refuse_if_writing
 from lineage.wal import wal_of
 
@@ -35,6 +36,7 @@ def open_snapshot(path: Path) -> Iterator[EventStore]:
         StoreLocked: this very process has the store open for writing; use that object.
         StoreTooNew: a later version of this program wrote it.
         StoreDamaged: it is not as it was written, which may also be found as it is read.
+        StoreFull: there is no room for the copy.
         StoreError: it can't be copied, or is no event store.
     """
     refuse_if_writing(path)
@@ -60,7 +62,7 @@ def _opened(copy: Path) -> EventStore:
 
 
 def copy_store(path: Path, copy: Path) -> None:
-    """Copy a store that may be live, with its write-ahead log. Raises StoreNotFound, StoreError."""
+    """Copy a store that may be live, with its write-ahead log. Raises StoreNotFound, StoreFull, StoreError."""
     log, log_copy = wal_of(path), wal_of(copy)
     for _ in range(_ATTEMPTS):
         try:
@@ -75,6 +77,9 @@ def copy_store(path: Path, copy: Path) -> None:
             if not path.exists():
                 raise StoreNotFound(f"{path}: there is no event store") from None
         except OSError as error:
+            if is_no_room(error):
+                found = f"{error.strerror}; make room there, or name another place in TMPDIR"
+                raise StoreFull(f"{path} can't be copied to {copy.parent}: {found}") from None
             raise StoreError(f"{path} can't be copied: {error}") from None
         time.sleep(_PAUSE_S)
     raise StoreError(f"{path} changed during each of {_ATTEMPTS} attempts to copy it: try again")

@@ -86,9 +86,12 @@ class EventStore:
             StoreEmpty: it was cut off as it was made, or its write-ahead log, which held all of it, is missing.
             StoreDamaged: its files are not as they were written, or not of one moment.
             StoreIncomplete: a table is missing.
+            StoreFull: there is no room to make the tables anew.
             StoreError: the file is no event store.
         """
         _must_exist(path)
+        if remake:
+            must_have_room(path)
         return cls._open_writing(path, remake)
 
     @classmethod

@@ -53,10 +53,10 @@ def reasons(refused: Mapping[str, int]) -> str:
     )
 
 
-def first_line(message: str) -> str:
+def first_line(message: str, length: int = MESSAGE_LENGTH) -> str:
     """The first line of a message, cut to a length that can be read."""
     line = next(iter(message.strip().splitlines()), "no message")
-    return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
+    return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def some_of(names: Sequence[str], shown: int = NAMES_SHOWN) -> str:

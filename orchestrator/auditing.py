@@ -19,6 +19,7 @@ from orchestrator.display import table
 from orchestrator.errors import UserError
 from orchestrator.launch import Plan
 from orchestrator.outside import open_run
+from orchestrator.preparation import check_workdir
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.proposal import is_control
 from orchestrator.search.state import Candidate, SearchState, rank
@@ -47,6 +48,8 @@ def audit_plan(folder: RunFolder, count: int, step: str | None, epochs: int | No
             f"{' that are kept' if state.deleted else ''}, fewer than {count}; "
             + ("ask for at most as many" if len(chosen) > 1 else "an audit compares the order of two at least")
         )
+    if not started.simulated:
+        check_workdir(Path(started.workdir))
     section = started.config[step]
     config = {
         "general": started.config["general"],

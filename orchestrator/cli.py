@@ -1,11 +1,10 @@
 """The command line. Every command imports what it needs when it runs, so `--help` answers at once.
 
-Exit codes: 0 done, 2 the user's mistake (one message, no traceback), 1 ours or the machine's, 130 interrupted.
+Exit codes: 0 done, 2 the user's mistake (one message, no traceback), 1 ours or the machine's (a full disk), 130 interrupted.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import sys
@@ -200,7 +199,7 @@ def watch(run: Run) -> None:
         raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
     from tui.app import watch as watch_run
 
-    watch_run(folder.path, lambda: folder.owner() is not None)
+    watch_run(folder.path, lambda: folder.process() is not None)
 
 
 def main() -> NoReturn:
@@ -218,6 +217,7 @@ def main() -> NoReturn:
 def _report(error: Exception) -> int:
     """Print what went wrong in one message; our own bugs keep their traceback."""
     from lineage.architecture import LineageError
+    from lineage.room import is_no_room
 
     shown = getattr(error, "show", None)
     if shown is not None and hasattr(error, "exit_code"):  # a usage error of the command line
@@ -228,8 +228,8 @@ def _report(error: Exception) -> int:
         return 0
     if isinstance(error, UserError | LineageError):
         typer.echo(f"error: {error}", err=True)
-        return 2
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 1 if is_no_room(error) else 2
+    if isinstance(error, OSError) and is_no_room(error):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unwritten has no place to go
         typer.echo(f"error: {error.filename or 'the output'} could not be written: {error.strerror}", err=True)
         return 1

@@ -183,7 +183,7 @@ def _summarize(console: Console, folder: RunFolder, state: SearchState, as_json:
     if state.status == "stopped":
         with open_snapshot(folder.database) as store:
             ((reason,),) = store.query("SELECT reason FROM run").rows
-        console.print(f"{reason}; go on with: spnas-orch resume {shlex.quote(str(shown))}", soft_wrap=True)
+        console.print(f"go on with: spnas-orch resume {shlex.quote(str(shown))}", soft_wrap=True)
         return INTERRUPTED if reason == "interrupted" else 1
     with open_snapshot(folder.database) as store:
         (simulated, reason, objectives), *_ = store.query("SELECT simulated, reason, objectives FROM run").rows

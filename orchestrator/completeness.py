@@ -24,7 +24,7 @@ def missing_events(folder: RunFolder, store: EventStore) -> str | None:
     ((last, ts),) = store.query(_LAST).rows
     if folder.was_killed() and not log.exists() and last not in ("RunStopped", "RunFinished"):
         return (
-            f"its process was killed, but there is no {log.name}, where its last events lie: "
+            f"its process was killed or had no room on the disk, but there is no {log.name}, where its last events lie: "
             f"if {log} was moved or left out of a copy, put it back before the run goes on"
         )
     known = {checkpoint for (checkpoint,) in store.query(_KNOWN).rows}

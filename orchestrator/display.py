@@ -38,7 +38,7 @@ class LineDisplay:
         self._task: TaskID | None = None
         self._proposed: set[str] = set()
         self._config: dict[str, Any] = {}
-        self._over = False
+        self._ending: str | None = None  # the line that ended the run
 
     def replay(self, recorded: Recorded) -> None:
         """Take an event into account without printing it."""
@@ -49,14 +49,17 @@ class LineDisplay:
         """Print the line of an event, if it has one."""
         line = self._narrator.line(recorded)
         if line is not None and not self.muted:
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._print(line)
+        self._ending = line if isinstance(recorded.event, RunFinished | RunStopped) else None
         self._advance(recorded)
 
     def unmute(self) -> None:
         """Go on with lines after a terminal UI was closed."""
         self.muted = False
-        if not self._over:
-            self._console.print("the search goes on; Ctrl-C stops it so that it can be resumed", soft_wrap=True)
+        self._print(self._ending or "the search goes on; Ctrl-C stops it so that it can be resumed")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the progress bar away."""
@@ -68,7 +71,6 @@ class LineDisplay:
         event = recorded.event
         if isinstance(event, RunStarted):
             self._config = event.config
-        self._over = isinstance(event, RunFinished | RunStopped)
         if isinstance(event, CandidateProposed) and not self._narrator.story.is_control(event):
             self._proposed.add(event.candidate_id)
         if not self._console.is_terminal or self.muted:

@@ -1,7 +1,7 @@
 """Errors of the orchestrator, in one tree, split by who must act.
 
 OrchestratorError
-├── UserError            the user's configuration, files or arguments: exit code 2
+├── UserError            the user's configuration, files or arguments: exit code 2 (1 if the disk is full)
 │   ├── ConfigError      a key or value of the configuration
 │   └── RunError         the run folder: missing, exists, not writable, live
 └── InfrastructureError  workers can't be started or kept: exit code 1

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
-from lineage.errors import StoreDamaged, StoreError, StoreIncomplete
+from lineage.errors import StoreDamaged, StoreError, StoreFull, StoreIncomplete
 from lineage.snapshot import copy_store
 from lineage.store import EventStore
 from orchestrator.completeness import missing_events
@@ -82,7 +82,9 @@ def examine(folder: RunFolder) -> Findings:
             with EventStore.open(copy) as store:
                 return _examine(folder, store)
         except StoreError as error:
-            found = str(error).replace(str(copy), str(folder.database))
+            found = str(error)
+            if not isinstance(error, StoreFull):  # it is the copy that has no room
+                found = found.replace(str(copy), str(folder.database))
             if isinstance(error, StoreDamaged | StoreIncomplete):
                 return Findings(0, 0, 0, [found])
             raise RunError(f"run {folder.name} can't be read: {found}") from error

@@ -54,7 +54,7 @@ SELDOM = (
 def status(run: str, as_json: bool) -> None:
     """Print where a run stands."""
     folder = find_run(run)
-    owner = folder.owner()
+    process = folder.process()
     with open_snapshot(folder.database) as store:
         facts: dict[str, Any] = records(store.query(queries.RUN))[0]
         parts = {
@@ -64,9 +64,9 @@ def status(run: str, as_json: bool) -> None:
             "best": store.query(queries.LEADERBOARD, [BEST_SHOWN]),
             "ruled_out": store.query(queries.RULED_OUT, [BEST_SHOWN]),
         }
-    if facts["status"] in ("running", "stopping") and owner is None:
+    if facts["status"] in ("running", "stopping") and process is None:
         facts["status"] = "crashed"
-    facts["process"] = owner
+    facts["process"] = process
     if facts["status"] not in ("running", "stopping"):
         parts["running"] = QueryResult(parts["running"].columns, [])
     if as_json:

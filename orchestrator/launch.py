@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import importlib.metadata
 import os
 import platform
@@ -31,9 +30,9 @@ from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.history import followed
 from orchestrator.outputs import write_outputs
-from orchestrator.preparation import check_limits
+from orchestrator.preparation import check_limits, check_workdir
 from orchestrator.refetch import refetch
-from orchestrator.requests import REIGNITE_SIGNAL, why_not_reignite
+from orchestrator.requests import REIGNITE_SIGNAL, user_name, why_not_reignite
 from orchestrator.run_folder import RunFolder
 from orchestrator.runtime import Listener, Runtime
 from orchestrator.search.state import SearchState
@@ -140,6 +139,7 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
             else find_devices(started.config["general"]["worker"]["cpu_workers"])
         )
         if not started.simulated:
+            check_workdir(Path(started.workdir))
             refetch(folder, state, Path(started.workdir))
         executor = _executor(folder, started, devices, log[-1].ts)
         return _drive(folder, store, state, executor, [RunResumed()], watchers)
@@ -261,13 +261,13 @@ async def _search(
 
 def _ask_to_reignite(runtime: Runtime) -> None:
     if why_not_reignite(runtime.state) is None:
-        runtime.ask(ReignitionRequested(by=getpass.getuser()))
+        runtime.ask(ReignitionRequested(by=user_name()))
 
 
 def _interrupt(runtime: Runtime, beside: asyncio.Future[None] | None, number: signal.Signals) -> None:
     """The first signal stops the run in order; the second ends the process at once (workers end with it)."""
     if runtime.is_asked_to_stop:
         os._exit(130)
-    runtime.ask(StopRequested(by=f"{getpass.getuser()} ({number.name})"))
+    runtime.ask(StopRequested(by=f"{user_name()} ({number.name})"))
     if beside is not None:
         beside.cancel()

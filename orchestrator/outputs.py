@@ -9,7 +9,8 @@ import csv
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def write_outputs(store: EventStore, folder: RunFolder, state: SearchState) -> N
         _write(store, folder, state)
     except OSError as error:
         raise InfrastructureError(
-            f"the search is done, but its files can't be written: {error.filename2 or error.filename}: {error.strerror}; "
+            f"the search is done, but its files can't be written: {error.filename}: {error.strerror}; "
             f"mend that, and resume the run to write them"
         ) from error
 
@@ -57,14 +58,27 @@ def _write(store: EventStore, folder: RunFolder, state: SearchState) -> None:
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], path: Path) -> None:
     """A CSV file in place of `path`, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with _in_place_of(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+
+
+@contextmanager
+def _in_place_of(path: Path) -> Iterator[Path]:
+    """Where to write what takes the place of `path`; nothing is left of it after an OSError, which names `path`."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _write_query(result: QueryResult, path: Path) -> None:
@@ -81,11 +95,9 @@ def _hand_out(source: Path, target: Path) -> str | None:
             f"{target.name}: its weights {source} are missing or damaged; restore them from a copy and resume the run"
         )
     target.parent.mkdir(exist_ok=True)
-    temporary = target.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    temporary.replace(target)
+    with _in_place_of(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from lineage.cost import Heads
 from lineage.events import NetworkGiven
 from orchestrator.config import RunConfig
 from orchestrator.devices import environment
-from orchestrator.errors import ConfigError, UserError
+from orchestrator.errors import ConfigError, RunError, UserError
 from orchestrator.search.limits import broken_by, predict
 from orchestrator.user_files import is_file, is_folder
 
@@ -49,6 +50,18 @@ class KindTimes(TypedDict):
     kind: str
     devices: list[str]
     networks: list[NetworkTimes]
+
+
+def check_workdir(workdir: Path) -> None:
+    """Whether the folder of a run's configuration is still where it was as the run began. Raises RunError."""
+    if is_folder(workdir):
+        return
+    gone = next((one for one in reversed(workdir.parents) if not is_folder(one)), workdir)
+    place = shlex.quote(str(gone))
+    raise RunError(
+        f"the run began in {workdir}, from where it finds its template and data, and {gone} is gone: put it back, or, "
+        f"if it was moved, ln -s NEW_PLACE {place}"
+    )
 
 
 def check_template(config: RunConfig, workdir: Path, images: bool = False) -> TemplateFacts:

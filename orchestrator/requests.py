@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import typer
@@ -41,7 +42,7 @@ def reignite(run: str) -> None:
             ((simulated,),) = snapshot.query("SELECT simulated FROM run").rows
         with folder.held(), EventStore.open(folder.database) as store:
             now = list(store.read())[-1].ts if simulated else datetime.now(UTC)  # a simulated run has its own clock
-            store.append([ReignitionRequested(by=getpass.getuser())], now)
+            store.append([ReignitionRequested(by=user_name())], now)
         typer.echo(f"recorded; it comes first when the run goes on: spnas-orch resume {shlex.quote(run)}")
         return
     os.kill(owner, REIGNITE_SIGNAL)
@@ -67,6 +68,14 @@ def why_not_reignite(state: SearchState) -> str | None:
     if sampled(state) + bool(coming) >= state.step.search.max_sample:
         return f"all {state.step.search.max_sample} networks that max_sample allows are proposed"
     return "one is requested already" if state.reignition_requested else None
+
+
+def user_name() -> str:
+    """Who asks: the user's name, or the number where the system has no (readable) name for it, as in many containers."""
+    with suppress(KeyError, OSError):  # the latter since Python 3.13
+        if (name := getpass.getuser()).isprintable():
+            return name
+    return f"uid {os.getuid()}"
 
 
 def _look(folder: RunFolder) -> tuple[SearchState, int]:

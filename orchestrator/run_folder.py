@@ -6,13 +6,16 @@ import fcntl
 import os
 import re
 import shutil
+import struct
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from lineage.database import OPTIONS
 from lineage.errors import StoreEmpty, StoreError, StoreIncomplete, StoreNotFound
 from lineage.snapshot import open_snapshot
 from lineage.wal import wal_of
@@ -72,8 +75,20 @@ class RunFolder:
             return None
         return None
 
+    def process(self) -> int | None:
+        """As `owner`, where the lock file was removed too: then the process that has the database open for writing."""
+        owner = self.owner()
+        if owner is not None or sys.platform != "linux":
+            return owner
+        layout = "hhqqi4x"  # struct flock: kind, whence, start, length, process
+        asked = struct.pack(layout, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        with suppress(OSError), self.database.open("rb") as file:
+            kind, *_, process = struct.unpack(layout, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+            return None if kind == fcntl.F_UNLCK else int(process)
+        return None
+
     def was_killed(self) -> bool:
-        """Whether the last process that worked on this run ended without letting go of the lock."""
+        """Whether the last process that worked on this run was killed, or else left events in the write-ahead log."""
         try:
             return self.lock.stat().st_size > 0 and self.owner() is None
         except OSError:
@@ -81,7 +96,14 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock; the system lets go of it when the process ends, however it ends. Raises RunError if it is held."""
+        """Hold the lock; the system lets go of it when the process ends, however it ends.
+
+        The lock's text goes once the store is closed in order, also after an error. It stays where the write-ahead log
+        does (no room on the disk), and where that was missing before and nobody has gone on without it.
+
+        Raises:
+            RunError: another process holds it, or the folder can't be written.
+        """
         try:
             file = self.lock.open("a+")
         except OSError as error:
@@ -92,13 +114,19 @@ class RunFolder:
                     f"run {self.name} is live: process {self.owner() or '(just starting)'} works on it; look at it with "
                     f"spnas-orch status {self.path}, or end that process first"
                 )
+            log = wal_of(self.database)
+            is_lost = os.fstat(file.fileno()).st_size > 0 and not log.exists()
             try:
                 file.truncate(0)
                 os.write(file.fileno(), f"{os.getpid()}\n".encode())
             except OSError as error:
                 raise RunError(f"can't write into {self.path}: {error.strerror}; see that there is room") from error
-            yield
-            file.truncate(0)
+            try:
+                yield
+                is_lost = False
+            finally:
+                if not is_lost and not log.exists():
+                    file.truncate(0)
 
 
 def _locked(file: TextIO) -> bool:
@@ -163,6 +191,11 @@ def new_run(path: Path | None, stem: str) -> RunFolder:
     path = path or _free(stem)
     if not is_text(path.absolute()):
         raise RunError(f"{str(path)[:80]!a} can't be a run folder: expected UTF-8 without NUL; name one with --run-dir")
+    if OPTIONS in str(path.absolute()):
+        raise RunError(
+            f"{path.absolute()} can't be a run folder: no path of a DuckDB file may have {OPTIONS!r} in it; name another "
+            "with --run-dir"
+        )
     if _exists(path) and (not path.is_dir() or any(path.iterdir())):
         if path.is_dir() and not path.is_symlink() and _holds_nothing(RunFolder(path.absolute())):
             shutil.rmtree(path)

@@ -55,6 +55,7 @@ class Runtime:
         self.state = state
         self.listeners: list[Listener] = []
         self.is_asked_to_stop = False
+        self._failing: set[Listener] = set()
         self._asked: list[Event] = []
         self._is_asked = asyncio.Event()
         self._writer = writer
@@ -127,8 +128,21 @@ class Runtime:
             for listener in self.listeners:
                 try:
                     listener(recorded)
-                except Exception:  # whoever watches must not stop the search
-                    _log.exception("a listener failed on event %d", recorded.seq)
+                except Exception as error:  # whoever watches must not stop the search
+                    self._tell(listener, error, recorded)
+
+    def _tell(self, listener: Listener, error: Exception, recorded: Recorded) -> None:
+        """That a listener failed, once; it may do better at a later event."""
+        if listener in self._failing:
+            return
+        self._failing.add(listener)
+        if isinstance(error, OSError):
+            _log.warning(
+                "what happens can't be shown (%s); the search goes on, and its log has everything",
+                error.strerror or error,
+            )
+        else:
+            _log.error("a listener failed on event %d; the search goes on", recorded.seq, exc_info=error)
 
     async def _appended(self, events: Sequence[Event]) -> list[Recorded]:
         """The events once they are durable. While the disk is full: wait, and try again.

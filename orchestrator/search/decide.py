@@ -29,15 +29,17 @@ from lineage.events import (
     RunFinished,
     RunStopped,
 )
+from lineage.wording import first_line
 from orchestrator.search import audit, fullytrain, parallel, serial
 from orchestrator.search.evolve import evolve
 from orchestrator.search.faults import MAX_ABANDONED, batch_parts, devices_for, is_final, pause_s, stops_the_run
 from orchestrator.search.limits import ruling_out
-from orchestrator.search.state import SearchState, job_id_of
+from orchestrator.search.state import Job, SearchState, job_id_of
 from orchestrator.search.weights import deletions, jobs_of, owner_of, wanted
 from orchestrator.sections import Limits
 
 GIVEN = "it was given to this run and can't be made again here: see that its source is there, and resume the run"
+REASON_LENGTH = 400
 
 _PROPOSERS = {
     "serial": serial.propose,
@@ -80,19 +82,25 @@ def _why_stop(state: SearchState) -> str | None:
     """What somebody has to mend before anything goes on."""
     for job in [one for one in state.jobs.values() if one.status == "failed"]:
         if stops_the_run(job):
-            return job.message
+            return _told(job)
         if job.lost in state.lost and owner_of(state, job.lost or "") is None:
-            return f"{job.message}; {GIVEN}"
+            return f"{_told(job)}; {GIVEN}"
         if not is_final(job, state.devices):
             continue
         if state.subject(job.subject_id).outcome == "done":
-            return f"the weights of {job.subject_id} are gone and can't be made again: {job.fault}: {job.message}"
+            return f"the weights of {job.subject_id} are gone and can't be made again: {job.fault}: {_told(job)}"
         if job.subject_id == _indispensable(state):
-            return f"{job.subject_id} could not be trained, and nothing goes on without it: {job.fault}: {job.message}"
+            return f"{job.subject_id} could not be trained, and nothing goes on without it: {job.fault}: {_told(job)}"
     if len(abandoned := state.abandoned_in_a_row) < MAX_ABANDONED:
         return None
-    messages = (job.message for job in state.jobs.values() if job.subject_id == abandoned[-1] and job.message)
+    messages = (_told(job) for job in state.jobs.values() if job.subject_id == abandoned[-1] and job.message)
     return f"the last {len(abandoned)} candidates could not be trained, at last {abandoned[-1]}: {next(messages, '')}"
+
+
+def _told(job: Job) -> str:
+    """Why a job failed, in one line, and where the other lines are."""
+    line = first_line(job.message, REASON_LENGTH)
+    return line if line == job.message.strip() else f"{line} (all of it: logs/{job.job_id}.log)"
 
 
 def _indispensable(state: SearchState) -> str | None:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,10 @@ def rows(spnas: Spnas, run: object, query: str) -> list[dict[str, Any]]:
     return result
 
 
-def paced(folder: Path, *extra: str) -> subprocess.Popen[str]:
+def paced(folder: Path, *extra: str, program: Sequence[str] = (COMMAND,)) -> subprocess.Popen[str]:
     """A simulated run that takes some seconds."""
     command = [
-        COMMAND,
+        *program,
         "start",
         str(EXAMPLE / "sp_nas.yml"),
         "--simulate",

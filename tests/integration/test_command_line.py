@@ -114,6 +114,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
         (("start", "EXAMPLE", "--set", "serial.search_space.start=q_1_0", "--simulate"), "no genotype code"),
         (("start", "EXAMPLE", "--simulate", "--run-dir", "/proc/here"), "can't make"),
         (("start", "EXAMPLE", "--simulate", "--run-dir", "full"), "exists already"),
+        (("start", "EXAMPLE", "--simulate", "--run-dir", "why?/run"), "why?/run can't be a run folder"),
         (("start", "EXAMPLE", "--speed", "2"), "--simulate"),
         (("start", "EXAMPLE", "--nonsense"), "--nonsense"),
         (("start", "notemplate.yml"), "does not exist"),
@@ -171,6 +172,20 @@ def test_markup_in_data_and_paths_is_shown_as_it_is(spnas: Spnas, tmp_path: Path
     done = spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "a[b]c")
     assert "files: a[b]c/" in done.stdout
     assert "│ [red]x[/red] [/foo] │" in spnas("sql", "a[b]c", "SELECT '[red]x[/red] [/foo]' AS \"[/x]\"").stdout
+
+
+def test_a_run_that_was_moved_to_a_path_no_database_may_have_is_looked_at_and_told(
+    spnas: Spnas, finished: Path, tmp_path: Path
+):
+    finished.rename(tmp_path / "run?")
+    assert spnas("status", "run?").returncode == 0
+    for command in ("resume", "rebuild"):
+        done = spnas(command, "run?")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            f"error: lineage.duckdb can't be opened in {tmp_path}/run?: no path of a DuckDB file may have '?' in it; "
+            "rename that folder\n"
+        )
 
 
 def test_a_reader_that_goes_away_does_not_stop_the_search(spnas: Spnas, tmp_path: Path):

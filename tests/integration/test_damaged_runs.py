@@ -209,7 +209,7 @@ def test_a_run_whose_write_ahead_log_is_missing_says_so_as_it_goes_on(spnas: Spn
     assert "there is no lineage.duckdb.wal" in out
     code, _, err = spnas("resume", "run")
     assert code == 0
-    assert err.startswith("note: its process was killed, but there is no lineage.duckdb.wal")
+    assert err.startswith("note: its process was killed or had no room on the disk, but there is no lineage.duckdb.wal")
     assert spnas("resume", "run")[2] == ""
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from simulated import COMMAND, DECISIONS, EXAMPLE, Spnas, has_begun, paced, rows, wait_for
+
+from orchestrator.run_folder import RunFolder
 
 
 def test_a_live_run_can_be_looked_at_and_is_refused_to_a_second_process(spnas: Spnas, tmp_path: Path):
@@ -58,10 +62,35 @@ def test_an_interrupt_says_how_to_go_on(spnas: Spnas, finished: Path, tmp_path: 
     live.send_signal(signal.SIGINT)
     out, err = live.communicate(timeout=30)
     assert live.returncode == 130, err
-    assert "spnas-orch resume" in out
+    assert out.endswith("run run stopped: interrupted\ngo on with: spnas-orch resume run\n")
     assert "stopped" in spnas("status", folder / "run").stdout
     assert spnas("resume", folder / "run").returncode == 0
     assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
+
+
+NAMELESS = """
+import pwd
+from orchestrator import cli
+
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+pwd.getpwuid = unknown
+cli.main()
+"""
+
+
+def test_a_user_without_a_name_can_interrupt_too(spnas: Spnas, tmp_path: Path):
+    forgotten = (f"--unset={name}" for name in ("LOGNAME", "USER", "LNAME", "USERNAME"))
+    live = paced(tmp_path, program=("env", *forgotten, sys.executable, "-c", NAMELESS))
+    try:
+        wait_for(lambda: has_begun(tmp_path / "run"))
+        live.send_signal(signal.SIGINT)
+        out, err = live.communicate(timeout=30)
+    finally:
+        live.kill()
+    assert (live.returncode, err) == (130, "")
+    assert f"stop requested by uid {os.getuid()} (SIGINT)" in out
 
 
 def without_room(folder: Path, *extra: str) -> tuple[subprocess.Popen[str], int]:
@@ -107,5 +136,6 @@ def test_a_run_that_finds_no_room_can_be_interrupted_and_resumed(
     assert live.returncode == 1
     assert "make room and resume it" in err
     assert "Traceback" not in err
+    assert RunFolder(folder / "run").was_killed()  # that is: it left events in the write-ahead log
     assert spnas("resume", folder / "run").returncode == 0
     assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)

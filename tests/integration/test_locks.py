@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lineage.store import EventStore
 from orchestrator.run_folder import RunFolder
 
 COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
@@ -140,7 +141,7 @@ def test_a_lock_file_that_nobody_holds_is_taken_over(killed: Path, content: str)
     run.lock.write_bytes(STALE[content]())
     assert run.owner() is None
     assert run.was_killed() == (content != "empty")
-    with run.held():
+    with run.held(), EventStore.open(run.database):
         assert run.lock.read_text() == f"{os.getpid()}\n"
     assert run.lock.read_bytes() == b""
 
@@ -152,6 +153,20 @@ def test_a_run_whose_lock_is_of_a_recycled_id_is_crashed_and_goes_on(tmp_path: P
     facts = json.loads(call(tmp_path, "status", "run", "--json").stdout)
     assert (facts["status"], facts["process"]) == ("crashed", None)
     assert call(tmp_path, "resume", "run").returncode == 0
+
+
+def test_a_live_run_whose_lock_was_removed_is_not_called_crashed(tmp_path: Path) -> None:
+    with started(tmp_path, SLOW, "phase started") as live:
+        (tmp_path / "run" / "run.lock").unlink()
+        refused = call(tmp_path, "resume", "run")
+        assert refused.returncode == 2
+        assert f"PID {live.pid}" in refused.stderr
+        facts = json.loads(call(tmp_path, "status", "run", "--json").stdout)
+        assert (facts["status"], facts["process"]) == ("running", live.pid)
+        live.kill()
+        live.wait()
+        facts = json.loads(call(tmp_path, "status", "run", "--json").stdout)
+        assert (facts["status"], facts["process"]) == ("crashed", None)
 
 
 def test_a_lock_that_can_not_be_taken_is_one_message(killed: Path) -> None:

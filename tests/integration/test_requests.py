@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lineage.snapshot import open_snapshot
+from orchestrator.requests import user_name
 
 COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"
@@ -72,3 +76,9 @@ def test_a_run_without_images_to_classify_says_which_section_it_lacks(tmp_path: 
     process.communicate()
     assert refused.returncode == 2
     assert "has no reignite section" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["\udcff", "root\n"])
+def test_a_name_that_no_log_or_line_can_hold_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv("LOGNAME", name)
+    assert user_name() == f"uid {os.getuid()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 from histories import NOON, proposed, run_started, tables
+from limited import longest_file
 
 from lineage import store as store_module
 from lineage.errors import StoreError, StoreFull
@@ -24,16 +24,6 @@ def store(tmp_path: Path) -> Iterator[EventStore]:
     with EventStore.create(tmp_path / "lineage.duckdb") as store:
         store.append([run_started(), proposed("s-0001")], NOON)
         yield store
-
-
-@contextmanager
-def longest_file(size_bytes: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_without_room_to_spare_nothing_is_tried(store: EventStore) -> None:

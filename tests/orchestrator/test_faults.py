@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from given import folded, of
-from searching import DEVICES, Search
+from searching import DEVICES, Search, failed
 
 from lineage.events import (
     CandidateAbandoned,
@@ -92,6 +92,13 @@ def test_what_the_user_has_to_mend_stops_the_run_and_is_tried_once_it_goes_on(fa
     again = search.running("s-0002")
     assert (again.attempt, again.pause_s) == (2, 0)
     assert len(of(search.log, RunStopped)) == 1
+
+
+def test_a_run_stops_with_one_line_of_a_long_message_and_says_where_the_others_are():
+    search = Search()
+    event = failed(search.running("s-0002"), "data").model_copy(update={"message": "no image 7\n  seen by a\n  by b\n"})
+    (stop,) = of(search.report(event), RunStopped)
+    assert stop.reason == "no image 7 (all of it: logs/j-s-0002.log)"
 
 
 @pytest.mark.parametrize("fault", ["crash", "broken_promise", "out_of_memory"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from elsewhere import write_run
 
 from lineage.events import Event, WorkerStarted
 from lineage.store import EventStore
 from orchestrator import launch
+from orchestrator.auditing import audit_plan
 from orchestrator.config_file import load_config
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, RunError
 from orchestrator.executors.simulated import SimulatedExecutor
 from orchestrator.launch import Plan, Watchers, resume_run, start_run
 from orchestrator.run_folder import RunFolder
@@ -68,3 +70,22 @@ def test_a_resumption_removes_weights_that_were_to_go(tmp_path: Path):
     resume_run(folder, Watchers())
     assert gone
     assert sorted(file.stem for file in folder.checkpoints.iterdir()) == sorted(name for (name,) in kept)
+
+
+def test_a_configuration_that_was_moved_since_the_run_began_is_told_with_the_remedy(
+    tmp_path: Path, old_log: list[Event]
+):
+    workdir = tmp_path / "my work" / "digits"
+    log = [old_log[0].model_copy(update={"workdir": str(workdir)}), *old_log[1:-1]]
+    folder = write_run(tmp_path / "run", log)
+    before = folder.database.read_bytes()
+    told = f"the run began in {workdir}, .*, and {workdir.parent} is gone: .* ln -s NEW_PLACE '{workdir.parent}'$"
+    with pytest.raises(RunError, match=told):
+        resume_run(folder, Watchers())
+    with pytest.raises(RunError, match=told):
+        audit_plan(folder, 2, None, None)
+    assert folder.database.read_bytes() == before
+    assert not folder.was_killed()
+    (tmp_path / "moved" / "digits").mkdir(parents=True)
+    workdir.parent.symlink_to(tmp_path / "moved")
+    assert audit_plan(folder, 2, None, None).workdir == workdir

@@ -1,6 +1,7 @@
 """The files a run leaves: records hold all that was trained, front and models only what keeps the limits."""
 
 import csv
+import errno
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 from given import configuration, folded
 from given import run_started as configured
 from histories import NOON, given_network, trainings
+from limited import longest_file
 
 from lineage import events as ev
 from lineage.store import EventStore
@@ -108,3 +110,27 @@ def test_an_output_in_whose_place_something_lies_is_told(run: Path, name: str) -
     place.touch() if name == "models" else place.mkdir()
     with pytest.raises(InfrastructureError, match="its files can't be written"):
         written_again(run)
+
+
+def test_a_record_without_room_is_named_and_not_left_half_written(run: Path) -> None:
+    before = sorted(run.rglob("*"))
+    with longest_file(9), pytest.raises(InfrastructureError, match=f"{run / 's.csv'}: File too large"):
+        written_again(run)
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_model_without_room_is_named_and_not_left_half_written(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_link(*_: object) -> None:
+        raise OSError
+
+    def half(_: Path, target: Path) -> None:
+        target.write_bytes(b"weig")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.link", no_link)
+    monkeypatch.setattr("shutil.copyfile", half)
+    model = run / "models" / "f-1.safetensors"
+    model.unlink()
+    with pytest.raises(InfrastructureError, match=f"{model}: No space left on device"):
+        written_again(run)
+    assert list(model.parent.iterdir()) == []
