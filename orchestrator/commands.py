@@ -18,8 +18,9 @@ from orchestrator.completeness import missing_events
 from orchestrator.config import RunConfig
 from orchestrator.config_file import config_text, load_config
 from orchestrator.display import LineDisplay, stdout_console, table
+from orchestrator.drive import Watchers
 from orchestrator.errors import UserError
-from orchestrator.launch import Plan, Watchers, resume_run, start_run
+from orchestrator.launch import Plan, resume_run, start_run
 from orchestrator.notices import notices
 from orchestrator.outside import open_run
 from orchestrator.preparation import check_data, check_limits, check_template, make_data

@@ -55,6 +55,13 @@ class Worker(Section):
     evaluate_timeout: Ignored = None
 
 
+class Sql(Section):
+    """What a live run answers in SQL: for how many seconds a query may run, and with how many bytes."""
+
+    query_s: float = Field(default=30.0, gt=0, le=86400, strict=False)
+    query_memory: Annotated[int, BeforeValidator(memory_bytes)] = Field(default=10**9, ge=10**7)
+
+
 class General(Section):
     """What holds for the whole run. `make_data` makes a built-in data set in ./data before training.
 
@@ -63,6 +70,7 @@ class General(Section):
     """
 
     worker: Worker = Worker()
+    sql: Sql = Sql()
     seed: int = Field(default=0, ge=0, lt=2**63)
     make_data: Literal["digits"] | None = None
     objectives: Annotated[tuple[Resource, ...], Field(min_length=1, strict=False)] = ("flops",)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib.metadata
-import os
 import platform
 import re
 import shutil
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 
 from lineage.cost import Heads
 from lineage.errors import StoreError
-from lineage.events import Event, JobAssigned, Recorded, ReignitionRequested, RunResumed, RunStarted, StopRequested
+from lineage.events import JobAssigned, Recorded, RunResumed, RunStarted
 from lineage.store import EventStore
 from lineage.wal import wal_of
-from lineage.writer import EventWriter
 from orchestrator.config import RunConfig
 from orchestrator.devices import find_devices
+from orchestrator.drive import Watchers, drive
 from orchestrator.errors import RunError, UserError
 from orchestrator.executors import Executor
 from orchestrator.executors.local import LocalExecutor
@@ -32,28 +29,13 @@ from orchestrator.history import followed
 from orchestrator.outputs import write_outputs
 from orchestrator.preparation import check_limits, check_workdir
 from orchestrator.refetch import refetch
-from orchestrator.requests import REIGNITE_SIGNAL, user_name, why_not_reignite
+from orchestrator.requests import REIGNITE_SIGNAL
 from orchestrator.run_folder import RunFolder
-from orchestrator.runtime import Listener, Runtime
 from orchestrator.search.state import SearchState
 from orchestrator.sources import given_networks
 from trainers.protocol import CHECKPOINT, WorkerSetup, unfinished
 
 SIMULATED_SLOTS = 2
-
-Companion = Callable[[], Coroutine[None, None, None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Watchers:
-    """Who watches a run: listeners hear every new event, `replay` those of before a resumption.
-
-    A companion, such as a terminal UI, runs beside the search in its event loop; the search does not wait for it.
-    """
-
-    listeners: tuple[Listener, ...] = ()
-    replay: tuple[Listener, ...] = ()
-    companion: Companion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +92,7 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
                 check_limits(config, given, plan.heads)
                 executor = _executor(folder, started, devices, EPOCH, speed)
                 watchers = replace(watchers, listeners=(notice, *watchers.listeners))
-                return _drive(folder, store, SearchState(), executor, [started, *given], watchers)
+                return drive(folder, store, SearchState(), executor, [started, *given], watchers)
         except (UserError, StoreError):
             if not assignments:  # it is no run yet: later, what went wrong costs nothing that was done
                 _remove(folder, made)
@@ -142,7 +124,7 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
             check_workdir(Path(started.workdir))
             refetch(folder, state, Path(started.workdir))
         executor = _executor(folder, started, devices, log[-1].ts)
-        return _drive(folder, store, state, executor, [RunResumed()], watchers)
+        return drive(folder, store, state, executor, [RunResumed()], watchers)
 
 
 def _sweep(folder: RunFolder, state: SearchState) -> None:
@@ -217,57 +199,3 @@ def _executor(
             for device in devices
         ]
     )
-
-
-def _drive(
-    folder: RunFolder,
-    store: EventStore,
-    state: SearchState,
-    executor: Executor,
-    first: Sequence[Event],
-    watchers: Watchers,
-) -> SearchState:
-    with EventWriter(store) as writer:
-        now = executor.now if isinstance(executor, SimulatedExecutor) else lambda: datetime.now(UTC)
-        runtime = Runtime(state, writer, executor, now)
-        runtime.listeners.extend(watchers.listeners)
-        return asyncio.run(_search(runtime, first, watchers.companion, partial(write_outputs, store, folder)))
-
-
-async def _search(
-    runtime: Runtime,
-    first: Sequence[Event],
-    companion: Companion | None,
-    finish: Callable[[SearchState], None],
-) -> SearchState:
-    """Run the search beside its companion, `finish` once it is over, then wait until the companion is closed."""
-    beside = None if companion is None else asyncio.ensure_future(companion())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _interrupt, runtime, beside, number)
-    loop.add_signal_handler(REIGNITE_SIGNAL, _ask_to_reignite, runtime)
-    try:
-        state = await runtime.run(first)
-        finish(state)
-    except BaseException:
-        if beside is not None:
-            beside.cancel()
-        raise
-    finally:
-        if beside is not None:
-            await asyncio.gather(beside, return_exceptions=True)
-    return state
-
-
-def _ask_to_reignite(runtime: Runtime) -> None:
-    if why_not_reignite(runtime.state) is None:
-        runtime.ask(ReignitionRequested(by=user_name()))
-
-
-def _interrupt(runtime: Runtime, beside: asyncio.Future[None] | None, number: signal.Signals) -> None:
-    """The first signal stops the run in order; the second ends the process at once (workers end with it)."""
-    if runtime.is_asked_to_stop:
-        os._exit(130)
-    runtime.ask(StopRequested(by=f"{user_name()} ({number.name})"))
-    if beside is not None:
-        beside.cancel()

@@ -59,6 +59,10 @@ class RunFolder:
         return self.path / "config.yml"
 
     @property
+    def endpoint(self) -> Path:
+        return self.path / "endpoint.json"
+
+    @property
     def lock(self) -> Path:
         return self.path / "run.lock"
 

@@ -30,7 +30,7 @@ class SimulatedExecutor:
     def __init__(self, devices: Sequence[str], started_at: datetime = EPOCH, speed: float | None = None) -> None:
         self._devices = devices
         self._now = started_at
-        self._speed = speed
+        self.speed = speed
         self._due: list[tuple[datetime, int, list[Event]]] = []
         self._started: list[Event] = []
         self._count = 0
@@ -61,7 +61,7 @@ class SimulatedExecutor:
         if self._draining:
             return []
         due = self._due[0][0]
-        await asyncio.sleep((due - self._now).total_seconds() / self._speed if self._speed is not None else 0)
+        await asyncio.sleep((due - self._now).total_seconds() / self.speed if self.speed is not None else 0)
         self._now, _, reports = heapq.heappop(self._due)  # only now: whoever waits may stop waiting
         return reports
 

@@ -23,10 +23,11 @@ from lineage.architecture import LineageError
 from lineage.events import MAX_PAYLOAD_BYTES, JobFinished, Recorded, from_json, to_json
 from lineage.store import EventStore
 from orchestrator import inspection, requests
+from orchestrator.drive import Watchers
 from orchestrator.errors import RunError, UserError
 from orchestrator.fsck import examine, rebuild
 from orchestrator.history import followed
-from orchestrator.launch import Watchers, resume_run
+from orchestrator.launch import resume_run
 from orchestrator.outside import hand_over, open_run, result_of
 from orchestrator.run_folder import RunFolder, find_run
 from orchestrator.search.state import SearchState

@@ -12,9 +12,10 @@ from lineage.store import EventStore
 from orchestrator import launch
 from orchestrator.auditing import audit_plan
 from orchestrator.config_file import load_config
+from orchestrator.drive import Watchers
 from orchestrator.errors import ConfigError, RunError
 from orchestrator.executors.simulated import SimulatedExecutor
-from orchestrator.launch import Plan, Watchers, resume_run, start_run
+from orchestrator.launch import Plan, resume_run, start_run
 from orchestrator.run_folder import RunFolder
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"

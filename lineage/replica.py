@@ -1,0 +1,46 @@
+"""A store's log and tables once more, in memory: whoever asks this copy takes nothing from whoever writes the store.
+
+It is fed the events that the store holds, in order. This module must not know where they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+import duckdb
+
+from lineage import schema
+from lineage.database import transaction, translated
+from lineage.events import Recorded
+from lineage.log_rows import log_row
+from lineage.tables import Tables, column_types, insert
+
+_BATCH = 1000
+
+
+class Replica:
+    """The tables as of event `last_seq`; `connection` is open to everything until somebody closes it to more."""
+
+    def __init__(self) -> None:
+        self.connection = duckdb.connect(":memory:", config={"threads": 1})
+        self.last_seq = 0
+        with transaction(self.connection):
+            schema.migrate(self.connection, new=True)
+        self._tables = Tables(self.connection)
+        self._log_types = column_types(self.connection)["events"] | {"payload": "VARCHAR"}
+
+    def apply(self, events: Iterable[Recorded]) -> None:
+        """Add events in order; those that it has already are left out.
+
+        Raises:
+            StoreError: an event does not follow from those before it.
+        """
+        new = (one for one in events if one.seq > self.last_seq)
+        while some := list(islice(new, _BATCH)):
+            with translated(f"events {some[0].seq} to {some[-1].seq} can't be added to a copy in memory"):
+                with transaction(self.connection):
+                    insert(self.connection, "events", self._log_types, [log_row(one) for one in some])
+                    changes = self._tables.write(some)
+                self._tables.keep(changes)
+                self.last_seq = some[-1].seq
