@@ -8,6 +8,7 @@ in the database before; what is not known is refused. Then it locks the configur
 from __future__ import annotations
 
 from collections.abc import Iterable
+from string import Template
 
 import duckdb
 
@@ -77,6 +78,36 @@ _RELATIONS = """
 """
 
 
+_GUARD = Template("""
+CREATE MACRO named(tree, path) AS list_transform(json_extract_string(tree, path), lambda name: lower(name));
+CREATE MACRO lacking(names, known) AS list_filter(names, lambda name: NOT list_contains(known, name));
+CREATE MACRO unknown(tree) AS
+    lacking(named(tree, '$$..function_name'), $functions)
+    || lacking(named(tree, '$$..function.function_name'), $sources)
+    || lacking(lacking(named(tree, '$$..table_name'), $tables), lacking(named(tree, '$$..cte_map.map[*].key'), $hidden));
+CREATE MACRO failing(names) AS format(
+    'SELECT error(''refused: {} is not known here, where SELECTs on the tables are answered and nothing else'')',
+    replace(left(array_to_string(list_distinct(names), ', '), 200), '''', '''''')
+);
+CREATE MACRO readable(statement) AS
+    CASE WHEN strlen(statement) <= $max_bytes AND NOT contains(statement, chr(0)) THEN statement END;
+CREATE MACRO is_select(tree) AS
+    json_extract_string(tree, '$$.error') = 'false' AND json_array_length(tree, '$$.statements') = 1;
+CREATE MACRO $guard(session, statement) AS list_transform(
+    [json_serialize_sql(readable(statement::VARCHAR))],
+    lambda tree: CASE WHEN is_select(tree) THEN list_transform(
+        [unknown(tree)],
+        lambda names: CASE WHEN names = [] THEN statement::VARCHAR ELSE failing(names) END
+    )[1] END
+)[1]
+""")
+"""The function that is asked about each statement: its answer is run instead, or the statement refused (NULL).
+
+One that is no SELECT gets NULL, since quack takes anything else as leave to append. A SELECT that names what is not known
+becomes one that fails with the name. (Lists of one hold what would be computed again for each mention.)
+"""
+
+
 def close(connection: duckdb.DuckDBPyConnection) -> None:
     """Let a database answer SELECTs alone, from now on for ever; all else but `limit_memory` is refused.
 
@@ -97,40 +128,22 @@ def limit_memory(connection: duckdb.DuckDBPyConnection, limit_bytes: int) -> Non
 
 
 def _make_guard(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the function that is asked about each statement: its answer is run instead, or the statement refused (NULL).
-
-    One that is no SELECT gets NULL, since quack takes anything else as leave to append. A SELECT that names what is not
-    known becomes one that fails with the name.
-    """
     choice = {"repeatable": REPEATABLE, "telling": TELLING}
     functions = [*HARMLESS, *_column(connection.execute(_FUNCTIONS, choice).fetchall())]
     sources = [*TABLE_FUNCTIONS, *_column(connection.execute(_MACROS).fetchall())]
     relations = connection.execute(_RELATIONS).fetchall()
     tables = [*SHOWN, *SYSTEM_VIEWS, *(name for name, is_internal in relations if not is_internal)]
     hidden = {name for name, _ in relations} - set(tables)
-    for macro in (
-        "named(tree, path) AS list_transform(json_extract_string(tree, path), lambda name: lower(name))",
-        f"""unknown(tree) AS
-            list_filter(named(tree, '$..function_name'), lambda name: NOT list_contains({_listed(functions + sources)}, name))
-            || list_filter(named(tree, '$..function.function_name'), lambda name: NOT list_contains({_listed(sources)}, name))
-            || list_filter(named(tree, '$..table_name'), lambda name: NOT list_contains({_listed(tables)}, name)
-                AND (NOT list_contains(named(tree, '$..cte_map.map[*].key'), name)
-                    OR list_contains({_listed(hidden)}, name)))""",
-        """failing(names) AS format('SELECT error(''refused: this server knows no {}; it answers SELECTs on its tables, with '
-            || 'functions that look at nothing else'')', replace(left(array_to_string(list_distinct(names), ', '), 200), '''', ''''''))""",
-        f"""readable(statement) AS
-            CASE WHEN strlen(statement) <= {MAX_STATEMENT_BYTES} AND NOT contains(statement, chr(0)) THEN statement END""",
-        """is_select(tree) AS
-            json_extract_string(tree, '$.error') = 'false' AND json_array_length(tree, '$.statements') = 1""",
-        f"""{GUARD}(session, statement) AS list_transform(
-            [json_serialize_sql(readable(statement::VARCHAR))],
-            lambda tree: CASE WHEN is_select(tree) THEN list_transform(
-                [unknown(tree)],
-                lambda names: CASE WHEN names = [] THEN statement::VARCHAR ELSE failing(names) END
-            )[1] END
-        )[1]""",
-    ):
-        connection.execute(f"CREATE MACRO {macro}")
+    connection.execute(
+        _GUARD.substitute(
+            functions=_listed(functions + sources),
+            sources=_listed(sources),
+            tables=_listed(tables),
+            hidden=_listed(hidden),
+            max_bytes=MAX_STATEMENT_BYTES,
+            guard=GUARD,
+        )
+    )
 
 
 def _column(rows: Iterable[tuple[str, ...]]) -> list[str]:

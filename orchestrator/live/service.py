@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
+
+from pydantic import ValidationError
 
 from lineage.events import Recorded
 from orchestrator.live import endpoint
 from orchestrator.live.child import Child, Said
 from orchestrator.live.endpoint import Endpoint, Quack
+from orchestrator.live.sql_setup import Address, Setup
 from orchestrator.run_folder import RunFolder
 
 SQL = "orchestrator.live.sql_server"
+PATIENCE_S = 1.0  # with a server that is to end
 KEPT = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR", "TZ")  # variables that a child sees
 
 _log = logging.getLogger(__name__)
@@ -26,7 +30,7 @@ class Service:
     def __init__(self, folder: RunFolder, query_s: float, memory_bytes: int) -> None:
         self._folder = folder
         self._endpoint = Endpoint(pid=os.getpid())
-        self._token = secrets.token_hex(16)
+        self._address: Address | None = None
         self._sql = Child(
             SQL,
             partial(self._sql_setup, query_s, memory_bytes),
@@ -43,19 +47,21 @@ class Service:
         self._sql.send(recorded.model_dump_json().encode())
 
     async def close(self) -> None:
-        await self._sql.close(patience_s=0)
+        await self._sql.close(PATIENCE_S)
         self._folder.endpoint.unlink(missing_ok=True)
 
     def _sql_setup(self, query_s: float, memory_bytes: int) -> str:
-        from orchestrator.live.sql_server import Setup
-
-        return Setup(
-            database=self._folder.database, token=self._token, query_s=query_s, memory_bytes=memory_bytes
-        ).model_dump_json()
+        """A server that takes another's place serves where that one did, so that its clients find it."""
+        setup = Setup(database=self._folder.database, query_s=query_s, memory_bytes=memory_bytes, wanted=self._address)
+        return setup.model_dump_json()
 
     def _hear_sql(self, said: Said) -> None:
-        uri = said.get("uri")
-        self._offer(quack=Quack(uri=uri, token=self._token) if isinstance(uri, str) else None)
+        if not said:
+            self._offer(quack=None)
+            return
+        with suppress(ValidationError):
+            self._address = Address.model_validate(said)
+            self._offer(quack=Quack(uri=self._address.uri, token=self._address.token))
 
     def _offer(self, **parts: object) -> None:
         self._endpoint = self._endpoint.model_copy(update=parts)
