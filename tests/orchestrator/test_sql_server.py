@@ -69,7 +69,7 @@ def test_a_query_beyond_its_limits_ends_with_the_server_which_says_why(
 
 def test_a_query_that_duckdb_itself_stops_fails_alone(server: Server) -> None:
     client = server.client()
-    with pytest.raises(duckdb.Error, match="offload|Out of Memory"):
+    with pytest.raises(duckdb.Error, match=r"offload|Out of Memory"):
         client.ask(SORTING)
     assert client.last_seq() == server.last_seq
 
@@ -128,18 +128,12 @@ def test_garbage_and_silence_on_its_port_keep_nobody_out(server: Server) -> None
 
 
 def test_tables_that_grow_beyond_the_memory_of_queries_take_none_of_it(database: Path, log: Path) -> None:
-    job = ev.JobAssigned(job_id="j-9", job_kind="fast_train", subject_id="s-3", device="cpu:0", attempt=1)
-    count = 40_000  # about 20 MB in DuckDB, beside a limit of 10
-    epochs = (
-        ev.EpochFinished(job_id="j-9", attempt=1, epoch=n, epochs=count, loss=1.0, ap=0.1) for n in range(1, count + 1)
-    )
     with Server(database, log, memory_bytes=10**7) as server:
-        server.tell(job, *epochs)
+        server.tell(*(ev.RecordingDelayed(reason=f"{n:020000}", seconds=1) for n in range(4000)))
         client = server.client()
         wait_for(lambda: client.last_seq() == server.last_seq)
-        ((held,),) = client.ask("SELECT sum(strlen(payload)) FROM events")
-        assert held > 4 * 10**6
-        assert client.ask("SELECT count(DISTINCT epoch) FROM epochs WHERE job_id = 'j-9'") == [(count,)]
+        assert client.ask("SELECT sum(strlen(payload)) > 80000000 FROM events") == [(True,)]
+        assert client.ask("SELECT count(DISTINCT seq) FROM events") == [(server.last_seq,)]
         assert server.process.poll() is None
 
 
@@ -217,10 +211,11 @@ def test_events_wait_for_memory_that_queries_have_and_not_for_ever(monkeypatch: 
 
 
 def test_a_server_that_can_no_longer_look_at_its_queries_ends(tmp_path: Path) -> None:
-    code = "import duckdb; from orchestrator.live.limits import Limits; Limits(duckdb.connect(), 1, 10**8).watch()"
+    plain = "duckdb.connect(config={'enable_external_access': False})"
+    code = f"import duckdb; from orchestrator.live.limits import Limits; Limits({plain}, 1, 10**8).watch()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == limits.BROKEN
-    assert "quack_active_connections" in done.stderr  # it has no quack
+    assert "Traceback" in done.stderr  # of having no quack
 
 
 def test_it_gives_way_to_the_search() -> None:
