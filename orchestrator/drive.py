@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from lineage.events import Event, ReignitionRequested, StopRequested
+from lineage.events import Event, ReignitionRequested
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.executors import Executor
 from orchestrator.executors.simulated import SimulatedExecutor
 from orchestrator.live.service import Service
 from orchestrator.outputs import write_outputs
-from orchestrator.requests import REIGNITE_SIGNAL, user_name, why_not_reignite
+from orchestrator.requests import REIGNITE_SIGNAL, user_name
 from orchestrator.run_folder import RunFolder
 from orchestrator.runtime import Listener, Runtime
+from orchestrator.search.control import why_not_reignite
 from orchestrator.search.evolve import evolve
 from orchestrator.search.state import SearchState
 
@@ -99,13 +100,13 @@ async def _search(
 
 def _ask_to_reignite(runtime: Runtime) -> None:
     if why_not_reignite(runtime.state) is None:
-        runtime.ask(ReignitionRequested(by=user_name()))
+        runtime.ask(lambda _: ReignitionRequested(by=user_name()))
 
 
 def _interrupt(runtime: Runtime, beside: asyncio.Future[None] | None, number: signal.Signals) -> None:
     """The first signal stops the run in order; the second ends the process at once (workers end with it)."""
     if runtime.is_asked_to_stop:
         os._exit(130)
-    runtime.ask(StopRequested(by=f"{user_name()} ({number.name})"))
+    runtime.ask_to_stop(f"{user_name()} ({number.name})")
     if beside is not None:
         beside.cancel()

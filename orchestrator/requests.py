@@ -18,7 +18,7 @@ from lineage.store import EventStore
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.history import followed
 from orchestrator.run_folder import RunFolder, find_run
-from orchestrator.search.proposal import sampled
+from orchestrator.search.control import why_not_reignite
 from orchestrator.search.state import SearchState
 
 REIGNITE_SIGNAL = signal.SIGUSR1  # only the run's own user, or root, can send it
@@ -52,22 +52,6 @@ def reignite(run: str) -> None:
             raise InfrastructureError(f"process {owner} did not record the request within {ANSWER_TIMEOUT_S:.0f} s")
         time.sleep(PAUSE_S)
     typer.echo("requested: the best network is reignited as soon as the trainings before it have ended")
-
-
-def why_not_reignite(state: SearchState) -> str | None:
-    """What stands against a reignition by hand; None: nothing."""
-    assert state.config is not None
-    if state.is_over:
-        return "it is over"
-    step = state.current_step
-    if step is None or state.step.phase != "serial":
-        return f"only serial growth can be reignited, and it is at step {step or 'none yet'}"
-    if state.step.search.reignite is None:
-        return f"{step}.search_algorithm has no reignite section, so there are no images to train on"
-    coming = state.items[-1:] and state.items[-1] in state.reignitions  # lights one more network
-    if sampled(state) + bool(coming) >= state.step.search.max_sample:
-        return f"all {state.step.search.max_sample} networks that max_sample allows are proposed"
-    return "one is requested already" if state.reignition_requested else None
 
 
 def user_name() -> str:
