@@ -7,7 +7,6 @@ import importlib.metadata
 import platform
 import re
 import shutil
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,7 +28,6 @@ from orchestrator.history import followed
 from orchestrator.outputs import write_outputs
 from orchestrator.preparation import check_limits, check_workdir
 from orchestrator.refetch import refetch
-from orchestrator.requests import REIGNITE_SIGNAL
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.state import SearchState
 from orchestrator.sources import given_networks
@@ -83,7 +81,6 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
         if isinstance(recorded.event, JobAssigned):
             assignments.append(recorded)
 
-    signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
     with folder.held():
         try:
             _fill(folder, plan.text)
@@ -92,7 +89,7 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
                 check_limits(config, given, plan.heads)
                 executor = _executor(folder, started, devices, EPOCH, speed)
                 watchers = replace(watchers, listeners=(notice, *watchers.listeners))
-                return drive(folder, store, SearchState(), executor, [started, *given], watchers)
+                return drive(folder, store, SearchState(), executor, [started, *given], watchers, plan.workdir)
         except (UserError, StoreError):
             if not assignments:  # it is no run yet: later, what went wrong costs nothing that was done
                 _remove(folder, made)
@@ -101,7 +98,6 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
 
 def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
     """Fold the log and go on where it ends; a run that is over gets its outputs written again. Raises as `start_run`."""
-    signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
     with folder.held(), EventStore.open(folder.database) as store:
         log = list(store.read())
         if not log or not isinstance(log[0].event, RunStarted):
@@ -124,7 +120,8 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
             check_workdir(Path(started.workdir))
             refetch(folder, state, Path(started.workdir))
         executor = _executor(folder, started, devices, log[-1].ts)
-        return drive(folder, store, state, executor, [RunResumed()], watchers)
+        workdir, last_seq = Path(started.workdir), log[-1].seq
+        return drive(folder, store, state, executor, [RunResumed()], watchers, workdir, last_seq)
 
 
 def _sweep(folder: RunFolder, state: SearchState) -> None:

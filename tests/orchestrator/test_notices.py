@@ -152,7 +152,7 @@ IGNORED = [
     (section, key)
     for section, model in [("general", General), ("general.worker", Worker), ("nas1.pipe_step", PipeStep)]
     for key in model.model_fields
-    if key not in {"worker", "sql", "seed", "make_data", "objectives", "devices_per_job", "cpu_workers", "type"}
+    if key not in {"worker", "sql", "bus", "seed", "make_data", "objectives", "devices_per_job", "cpu_workers", "type"}
     and key not in {"keep_checkpoints", "disk_quota"}
 ]
 
