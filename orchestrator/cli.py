@@ -83,11 +83,17 @@ def start(
 
 
 @app.command()
-def resume(run: Run, no_tui: NoTui = False) -> None:
+def resume(
+    run: Run,
+    speed: Annotated[
+        float | None, typer.Option(min=0.001, help="Of a simulated run: times real time; otherwise as fast as it goes.")
+    ] = None,
+    no_tui: NoTui = False,
+) -> None:
     """Go on with a run that was interrupted or killed."""
     from orchestrator import commands
 
-    raise typer.Exit(commands.resume(run, tui=not no_tui))
+    raise typer.Exit(commands.resume(run, speed, tui=not no_tui))
 
 
 @app.command()

@@ -67,7 +67,7 @@ def run_new(
     return _summarize(console, folder, state, as_json)
 
 
-def resume(run: str, tui: bool) -> int:
+def resume(run: str, speed: float | None, tui: bool) -> int:
     """Go on with a run; the exit code."""
     console = stdout_console()
     folder = find_run(run)
@@ -76,7 +76,7 @@ def resume(run: str, tui: bool) -> int:
     if missing:
         sys.stderr.write(f"note: {missing}\n")
     with _Watching(console, folder, tui) as watching:
-        state = resume_run(folder, watching.watchers)
+        state = resume_run(folder, watching.watchers, speed)
     return _summarize(console, folder, state)
 
 

@@ -96,13 +96,15 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
             raise
 
 
-def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
+def resume_run(folder: RunFolder, watchers: Watchers, speed: float | None = None) -> SearchState:
     """Fold the log and go on where it ends; a run that is over gets its outputs written again. Raises as `start_run`."""
     with folder.held(), EventStore.open(folder.database) as store:
         log = list(store.read())
         if not log or not isinstance(log[0].event, RunStarted):
             raise RunError(f"{folder.path} holds no run: its log does not begin with RunStarted; start a new run")
         started, state = log[0].event, SearchState()
+        if speed is not None and not started.simulated:
+            raise RunError("--speed goes with a simulated run: a real training takes the time it takes")
         for recorded in log:
             state = followed(state, recorded, folder.path)
             for listener in watchers.replay:
@@ -119,7 +121,7 @@ def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
         if not started.simulated:
             check_workdir(Path(started.workdir))
             refetch(folder, state, Path(started.workdir))
-        executor = _executor(folder, started, devices, log[-1].ts)
+        executor = _executor(folder, started, devices, log[-1].ts, speed)
         workdir, last_seq = Path(started.workdir), log[-1].seq
         return drive(folder, store, state, executor, [RunResumed()], watchers, workdir, last_seq)
 

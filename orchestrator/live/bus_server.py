@@ -133,8 +133,10 @@ class Server:
         self.publisher.lose()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_S):
-                while not self.publisher.is_done:
+                while self.publisher.is_connected and not self.publisher.is_done:
                     await asyncio.sleep(0.05)
+        if not self.publisher.is_done:
+            say({"missing": self.publisher.seq})
         if self._setup.url is not None:
             self.note(self.publisher.seq)
 

@@ -63,6 +63,10 @@ class Publisher:
         """Whether the broker has all there is."""
         return self._status.seq >= self._head and self._told.state == self._state
 
+    @property
+    def is_connected(self) -> bool:
+        return self._client is not None
+
     def publish(self, recorded: Recorded) -> None:
         """Take an event that is durable."""
         self._waiting.append(recorded)

@@ -130,6 +130,8 @@ class Service:
     def _hear_bus(self, said: Said) -> None:
         if "request" in said:
             self._request(said)
+        elif "missing" in said:
+            _log.warning("the broker has the events up to %s: the others come when the run is resumed", said["missing"])
         elif "trouble" in said:
             _log.warning("%s; events are published once it answers, and the search goes on", said["trouble"])
         else:
