@@ -14,6 +14,7 @@ from typing import Any
 
 import aiomqtt
 
+from lineage.errors import StoreError
 from lineage.events import Recorded, RunContinued, RunFinished, RunPaused, RunResumed, RunStopped, StopRequested
 from orchestrator.live.address import Address
 from orchestrator.live.history import History
@@ -97,10 +98,10 @@ class Publisher:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(self._listen(client))
                         group.create_task(self._publish(client))
-            except* (aiomqtt.MqttError, OSError) as errors:
+            except* (aiomqtt.MqttError, OSError, StoreError) as errors:
                 reason = str(errors.exceptions[0])
                 if reason != told:
-                    self._troubled(f"the broker at {self._address.host}:{self._address.port}: {reason}")
+                    self._troubled(f"publishing to {self._address.host}:{self._address.port}: {reason}")
                     told = reason
             finally:
                 self._client = None
