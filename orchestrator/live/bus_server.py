@@ -17,7 +17,7 @@ from typing import Any
 
 from lineage.events import Recorded
 from orchestrator.live.resources import end_beyond
-from orchestrator.live.server import Server, Setup, open_broker
+from orchestrator.live.server import Server, Setup, open_way
 
 MAX_BYTES = 2**30  # of memory: clients that do not read are kept for by the embedded broker
 LINE_LIMIT_BYTES = 2**25
@@ -29,9 +29,9 @@ def say(message: dict[str, Any]) -> None:
 
 
 async def serve(setup: Setup, lines: asyncio.StreamReader) -> None:
-    address, offered = await open_broker(setup)
-    say({"mqtt": offered.model_dump()})
-    server = Server(setup, address, say)
+    way = await open_way(setup)
+    say({"mqtt": way.offered.model_dump()})
+    server = Server(setup, way.address, say)
     async with asyncio.TaskGroup() as group:
         beside = [group.create_task(task) for task in (server.publisher.run(), server.idle(), end_beyond(MAX_BYTES))]
         while line := await lines.readline():

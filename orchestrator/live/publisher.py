@@ -65,6 +65,11 @@ class Publisher:
         return self._status.seq >= self._head and self._told.state == self._state
 
     @property
+    def behind(self) -> int:
+        """How many events the broker has not yet."""
+        return self._head - self._status.seq
+
+    @property
     def is_connected(self) -> bool:
         return self._client is not None
 

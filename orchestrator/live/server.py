@@ -8,6 +8,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +149,21 @@ def _published(setup: Setup) -> int:
     return 0
 
 
-async def open_broker(setup: Setup) -> tuple[Address, Mqtt]:
-    """The run's way to the broker that is named, or to one that is started here; and its clients' way."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The run's way to a broker, its clients', and the broker, if it was started here."""
+
+    address: Address
+    offered: Mqtt
+    embedded: broker.Embedded | None = None
+
+
+async def open_way(setup: Setup) -> Way:
+    """The way to the broker that is named, or to one that is started."""
     if setup.url is not None:
         address = address_of(setup.url, setup.password, setup.ca)
-        return address, Mqtt(url=setup.url, username=address.username)
+        return Way(address, Mqtt(url=setup.url, username=address.username))
     ours, theirs = secrets.token_hex(16), secrets.token_hex(16)
-    port = await broker.start(ours, theirs, topic(setup.prefix, setup.run, "requests"))
-    url = f"mqtt://{broker.HOST}:{port}"
-    return Address(broker.HOST, port, broker.RUN, ours), Mqtt(url=url, username=broker.OWNER, password=theirs)
+    started = await broker.start(ours, theirs, topic(setup.prefix, setup.run, "requests"))
+    offered = Mqtt(url=f"mqtt://{broker.HOST}:{started.port}", username=broker.OWNER, password=theirs)
+    return Way(Address(broker.HOST, started.port, broker.RUN, ours), offered, started)
