@@ -30,6 +30,7 @@ from lineage.events import (
     ReignitionProposed,
     ReignitionRequested,
     RunFinished,
+    RunForked,
     RunResumed,
     RunStarted,
     RunStopped,
@@ -70,6 +71,9 @@ def narrate(story: Story, recorded: Recorded) -> str | None:
     match event:
         case RunStarted() | RunResumed() | RunStopped() | RunFinished():
             return _run_line(story, event)
+        case RunForked():
+            run = _run(story.run_id, story.simulated)
+            return f"{run} forked from {event.source} at event {event.at_seq} by {event.by}"
         case PhaseStarted():
             return f"{_phase(event)} started"
         case PhaseFinished():
