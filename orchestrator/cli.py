@@ -32,6 +32,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. general.seed=3; repeatable."),
 ]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="SEQ|TIME",
+        help="As it was after event SEQ, or after the last one by TIME: 2024-05-01T12:00, 2024-05-01, '10m ago'.",
+    ),
+]
 NoTui = Annotated[bool, typer.Option("--no-tui", help="Print lines instead of opening the terminal UI.")]
 
 
@@ -90,6 +98,19 @@ def resume(run: Run, no_tui: NoTui = False) -> None:
 
 
 @app.command()
+def fork(
+    run: Run,
+    at: Annotated[str, typer.Option("--at", metavar="SEQ|TIME", help="The last event, or when: as status --at.")],
+    run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The run folder to make.")] = None,
+    no_tui: NoTui = False,
+) -> None:
+    """Start a new run from where another one was then, with its weights; the other is not touched."""
+    from orchestrator import commands
+
+    raise typer.Exit(commands.fork(run, at, run_dir, tui=not no_tui))
+
+
+@app.command()
 def reignite(run: Run) -> None:
     """Ask for a reignition of the best network by hand, of a live run or before it goes on."""
     from orchestrator import requests
@@ -130,11 +151,11 @@ def plan(config: Config, overrides: Overrides = None, as_json: AsJson = False) -
 
 
 @app.command()
-def status(run: Run, as_json: AsJson = False) -> None:
+def status(run: Run, at: At = None, as_json: AsJson = False) -> None:
     """Say where a run stands: live, finished or crashed."""
     from orchestrator import inspection
 
-    inspection.status(run, as_json)
+    inspection.status(run, as_json, at)
 
 
 @app.command()
@@ -153,12 +174,13 @@ def sql(
 def lineage(
     run: Run,
     candidate: Annotated[str | None, typer.Argument(metavar="[CANDIDATE]", help="For example s-0007.")] = None,
+    at: At = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which network inherited from which: all of a run, or one candidate's path from the seed."""
     from orchestrator import inspection
 
-    inspection.lineage(run, candidate, as_json)
+    inspection.lineage(run, candidate, as_json, at)
 
 
 @app.command()
