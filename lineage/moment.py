@@ -72,4 +72,4 @@ def _moment(row: tuple[int, datetime]) -> Moment:
 
 
 def _local(ts: datetime) -> str:
-    return ts.astimezone().isoformat(" ", "seconds")
+    return ts.astimezone().isoformat(" ")

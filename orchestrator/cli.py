@@ -49,6 +49,7 @@ class Format(StrEnum):
     table = "table"
     csv = "csv"
     json = "json"
+    parquet = "parquet"
 
 
 @app.command()
@@ -161,13 +162,22 @@ def status(run: Run, at: At = None, as_json: AsJson = False) -> None:
 @app.command()
 def sql(
     run: Run,
-    query: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT statement.")],
-    output: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = Format.table,
+    statement: Annotated[
+        str | None,
+        typer.Argument(metavar="[SELECT]", help="One SELECT; without, a prompt, or what comes in by a pipe."),
+    ] = None,
+    at: At = None,
+    form: Annotated[Format, typer.Option("--format", help="What the rows are written as.")] = Format.table,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to, if not to the terminal or pipe.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="How long a query may take.")] = 60,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="How much memory a query may take.")] = "1GB",
 ) -> None:
-    """Ask a run's tables a question in SQL."""
-    from orchestrator import inspection
+    """Ask a run's tables questions in SQL."""
+    from orchestrator import querying
 
-    inspection.sql(run, query, output.value)
+    querying.sql(run, statement, at, querying.Asking(form.value, timeout, querying.size(memory)), output)
 
 
 @app.command()

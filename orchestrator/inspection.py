@@ -1,12 +1,9 @@
-"""`status`, `sql` and `lineage`: answers from a run's store, live, finished or crashed. Reads only."""
+"""`status` and `lineage`: answers from a run's store, live, finished or crashed. Reads only."""
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import shlex
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,7 +15,7 @@ from lineage.moment import At, Moment, last_at, parse
 from lineage.snapshot import open_snapshot
 from lineage.store import QueryResult
 from orchestrator.display import stdout_console, table
-from orchestrator.errors import UserError
+from orchestrator.printing import records as by_column
 from orchestrator.run_folder import find_run
 
 if TYPE_CHECKING:
@@ -84,22 +81,6 @@ def status(run: str, as_json: bool, at: str | None = None) -> None:
         if rows := records(result):
             columns = tuple(one for one in COLUMNS[name] if one not in SELDOM or any(row[one] for row in rows))
             console.print(table(name.replace("_", " "), columns, [[row[column] for column in columns] for row in rows]))
-
-
-def sql(run: str, query: str, output: str) -> None:
-    """Print the rows of one SELECT."""
-    with open_snapshot(find_run(run).database) as store:
-        result = store.query(query)
-    if output == "json":
-        if len(set(result.columns)) < len(result.columns):
-            raise UserError(f"two columns have one name in {', '.join(result.columns)}; JSON needs names apart: use AS")
-        print_json(records(result))
-    elif output == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(result.columns)
-        writer.writerows(result.rows)
-    else:
-        stdout_console().print(table("", result.columns, result.rows))
 
 
 def lineage(run: str, candidate: str | None, as_json: bool, at: str | None = None) -> None:
@@ -203,12 +184,7 @@ def as_of(past: Moment | None) -> dict[str, Any] | None:
 
 def records(result: QueryResult) -> list[dict[str, Any]]:
     """Rows by column, as JSON can say them."""
-    return [dict(zip(result.columns, map(_finite, row), strict=True)) for row in result.rows]
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no word for what is no finite number."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return by_column(result.columns, result.rows)
 
 
 def print_json(value: Any) -> None:
