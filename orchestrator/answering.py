@@ -34,7 +34,7 @@ Rows = list[tuple[Any, ...]]
 class Request:
     """`statement` is asked of the database file `database`; the answer goes to `answer`, in a folder that has nothing else.
 
-    `width` is that of the terminal for a table, whose title is `title`; `is_terminal` lets it have styles.
+    `width` is that of the terminal for a table, above which stands `title`; `is_terminal` lets it have styles.
     """
 
     database: str
@@ -49,11 +49,11 @@ class Request:
 
 
 def main() -> None:
-    request = Request(**json.loads(sys.stdin.read()))
+    request = Request(**json.loads(sys.stdin.buffer.read()))
     limit(request.seconds, request.memory_bytes)
     try:
         answer(request)
-    except (OSError, StoreError, MemoryError, RuntimeError, UnicodeError) as error:
+    except (OSError, StoreError, MemoryError, RuntimeError) as error:
         sys.exit(verdict(error))
 
 
@@ -78,9 +78,7 @@ def verdict(error: Exception) -> int:
     is_memory = isinstance(error, MemoryError) or isinstance(cause, duckdb.OutOfMemoryException)
     if is_memory or "File too large" in found or "Could not allocate" in found:
         return TOO_MUCH
-    if isinstance(error, UnicodeError):
-        found = "the query failed: expected UTF-8"
-    elif not isinstance(error, StoreError):
+    if not isinstance(error, StoreError):
         raise error
     sys.stdout.buffer.write(found.encode())
     return REFUSED
@@ -131,7 +129,9 @@ def write_table(output: TextIO, columns: list[str], rows: Rows, request: Request
     console = Console(
         file=output, width=request.width, force_terminal=request.is_terminal, highlight=False, markup=False
     )
-    console.print(table(request.title, tuple(columns), rows))
+    if request.title:
+        console.print(request.title, soft_wrap=True)
+    console.print(table("", tuple(columns), rows))
 
 
 WRITERS: dict[str, Callable[[TextIO, list[str], Rows, Request], None]] = {

@@ -118,10 +118,12 @@ def answered(database: Path, statement: str, how: Asking, title: str = "") -> It
             width=console.width,
             is_terminal=console.is_terminal,
         )
+        try:
+            asked_for = json.dumps(asdict(request), ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise QueryError("the query failed: expected UTF-8") from None
         # a session of its own: Ctrl-C is for this process, which ends that one
-        done = subprocess.run(
-            ANSWERING, input=json.dumps(asdict(request)).encode(), capture_output=True, start_new_session=True
-        )
+        done = subprocess.run(ANSWERING, input=asked_for, capture_output=True, start_new_session=True)
         _judge(done, how, folder)
         yield answer
 
