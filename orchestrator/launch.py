@@ -98,7 +98,7 @@ def fork_run(folder: RunFolder, fork: Fork, watchers: Watchers, more: Sequence[E
             store.append_groups(fork.groups(folder.name, gone, list(more)))
             if gone:
                 _log.warning(
-                    "of %d checkpoints, %s has the files no more: they are made again once a training needs them",
+                    "%d checkpoints are gone since from %s: they are made again once a training needs them",
                     len(gone),
                     fork.source.path,
                 )
