@@ -26,6 +26,7 @@ from lineage.statements import must_be_select
 REFUSED = 3  # exit codes
 TOO_MUCH = 4
 NO_ROOM = 5
+MAPPED = Path("/proc/self/statm")  # begins with the pages that this process has mapped; Linux alone has it
 
 Rows = list[tuple[Any, ...]]
 
@@ -59,12 +60,10 @@ def main() -> None:
 
 def limit(seconds: float, memory_bytes: int) -> None:
     """Bounds that this process can't pass: of time, of memory, of the length of the answer."""
-    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    most = {
-        resource.RLIMIT_AS: has + 2 * memory_bytes,
-        resource.RLIMIT_FSIZE: 2 * memory_bytes,
-        resource.RLIMIT_CORE: 0,
-    }
+    most = {resource.RLIMIT_FSIZE: 2 * memory_bytes, resource.RLIMIT_CORE: 0}
+    if MAPPED.exists():
+        has = int(MAPPED.read_text().split()[0]) * resource.getpagesize()
+        most[resource.RLIMIT_AS] = has + 2 * memory_bytes
     for what, allowed in most.items():
         resource.setrlimit(what, (allowed, allowed))
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -62,7 +62,9 @@ def sql(run: str, statement: str | None, at: str | None, how: Asking, output: Pa
     folder, moment = find_run(run), asked(at)
     if how.form == "parquet" and output is None and sys.stdout.isatty():
         raise UserError("parquet is not for people to read: name a file for it with --output FILE, or a pipe")
-    if statement is None and sys.stdin.isatty() and sys.stdout.isatty() and output is None:
+    if statement is None and sys.stdin.isatty() and output is not None:
+        raise UserError("--output goes with a statement: give one as an argument, or by a pipe")
+    if statement is None and sys.stdin.isatty() and sys.stdout.isatty():
         from orchestrator.sql_prompt import prompt
 
         prompt(folder, moment, how)
