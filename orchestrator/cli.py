@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from orchestrator import cli_live
 from orchestrator.errors import OrchestratorError, UserError
 
 app = typer.Typer(
@@ -39,6 +40,9 @@ At = Annotated[
         metavar="SEQ|TIME",
         help="As it was after event SEQ, or after the last one by TIME: 2024-05-01T12:00, 2024-05-01, '10m ago'.",
     ),
+]
+Speed = Annotated[
+    float | None, typer.Option(min=0.001, help="Of a simulated run: times real time; otherwise as fast as it goes.")
 ]
 NoTui = Annotated[bool, typer.Option("--no-tui", help="Print lines instead of opening the terminal UI.")]
 
@@ -91,11 +95,15 @@ def start(
 
 
 @app.command()
-def resume(run: Run, no_tui: NoTui = False) -> None:
+def resume(
+    run: Run,
+    speed: Speed = None,
+    no_tui: NoTui = False,
+) -> None:
     """Go on with a run that was interrupted or killed."""
     from orchestrator import commands
 
-    raise typer.Exit(commands.resume(run, tui=not no_tui))
+    raise typer.Exit(commands.resume(run, speed, tui=not no_tui))
 
 
 @app.command()
@@ -103,20 +111,13 @@ def fork(
     run: Run,
     at: Annotated[str, typer.Option("--at", metavar="SEQ|TIME", help="The last event, or when: as status --at.")],
     run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The run folder to make.")] = None,
+    speed: Speed = None,
     no_tui: NoTui = False,
 ) -> None:
     """Start a new run from where another one was then, with its weights; the other is not touched."""
     from orchestrator import commands
 
-    raise typer.Exit(commands.fork(run, at, run_dir, tui=not no_tui))
-
-
-@app.command()
-def reignite(run: Run) -> None:
-    """Ask for a reignition of the best network by hand, of a live run or before it goes on."""
-    from orchestrator import requests
-
-    requests.reignite(run)
+    raise typer.Exit(commands.fork(run, at, run_dir, speed, tui=not no_tui))
 
 
 @app.command()
@@ -222,16 +223,33 @@ def rebuild(run: Run) -> None:
 
 
 @app.command()
-def watch(run: Run) -> None:
-    """Open the terminal UI on a run."""
+def watch(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run folder, its name, or mqtt[s]://[user@]host/RUN with --json.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every event as a line of JSON, as it comes.")] = False,
+    after: Annotated[int, typer.Option(min=0, metavar="SEQ", help="With --json: only events after this one.")] = 0,
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate of who signed the broker's.")] = None,
+) -> None:
+    """Open the terminal UI on a run, or follow its events."""
     from orchestrator.run_folder import find_run
 
+    if as_json:
+        from orchestrator.live.following import print_events
+
+        print_events(run, after, ca)
+        return
+    if "://" in run:
+        raise UserError("a run on another machine is followed with --json")
     folder = find_run(run)
     if not sys.stdout.isatty():
         raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
     from tui.app import watch as watch_run
 
     watch_run(folder.path, lambda: folder.process() is not None)
+
+
+cli_live.add_to(app)
 
 
 def main() -> NoReturn:

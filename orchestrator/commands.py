@@ -70,7 +70,7 @@ def run_new(
     return _summarize(console, folder, state, as_json)
 
 
-def resume(run: str, tui: bool) -> int:
+def resume(run: str, speed: float | None, tui: bool) -> int:
     """Go on with a run; the exit code."""
     console = stdout_console()
     folder = find_run(run)
@@ -79,18 +79,18 @@ def resume(run: str, tui: bool) -> int:
     if missing:
         sys.stderr.write(f"note: {missing}\n")
     with _Watching(console, folder, tui) as watching:
-        state = resume_run(folder, watching.watchers)
+        state = resume_run(folder, watching.watchers, speed)
     return _summarize(console, folder, state)
 
 
-def fork(run: str, at: str, run_dir: Path | None, tui: bool) -> int:
+def fork(run: str, at: str, run_dir: Path | None, speed: float | None, tui: bool) -> int:
     """Start a new run from where another one was at a moment; the exit code."""
     source = find_run(run)
     begun = fork_at(source, parse(at, datetime.now(UTC)))
     folder = new_run(run_dir, f"{source.name}-fork")
     console = stdout_console()
     with _Watching(console, folder, tui) as watching:
-        state = fork_run(folder, begun, watching.watchers)
+        state = fork_run(folder, begun, watching.watchers, speed)
     return _summarize(console, folder, state)
 
 

@@ -8,7 +8,6 @@ import logging
 import platform
 import re
 import shutil
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,7 +31,6 @@ from orchestrator.history import followed
 from orchestrator.outputs import write_outputs
 from orchestrator.preparation import check_limits, check_workdir
 from orchestrator.refetch import refetch
-from orchestrator.requests import REIGNITE_SIGNAL
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.state import SearchState
 from orchestrator.sources import given_networks
@@ -85,10 +83,12 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
         given = given_networks(config, plan.workdir, folder.checkpoints, plan.simulate, plan.heads)
         check_limits(config, given, plan.heads)
         executor = _executor(folder, started, devices, EPOCH, speed)
-        return drive(folder, store, SearchState(), executor, [started, *given], watched)
+        return drive(folder, store, SearchState(), executor, [started, *given], watched, plan.workdir)
 
 
-def fork_run(folder: RunFolder, fork: Fork, watchers: Watchers, more: Sequence[Event] = ()) -> SearchState:
+def fork_run(
+    folder: RunFolder, fork: Fork, watchers: Watchers, speed: float | None = None, more: Sequence[Event] = ()
+) -> SearchState:
     """Make the run folder of a fork and go on from where it leaves its source; `more` is recorded before. Raises as
     `start_run`, and like that leaves no folder where there is no run. The log is written last, and at once.
     """
@@ -102,22 +102,25 @@ def fork_run(folder: RunFolder, fork: Fork, watchers: Watchers, more: Sequence[E
                     len(gone),
                     fork.source.path,
                 )
-            return _go_on(folder, store, watched, fork.at_seq)
+            return _go_on(folder, store, watched, speed, fork.at_seq)
 
 
-def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
+def resume_run(folder: RunFolder, watchers: Watchers, speed: float | None = None) -> SearchState:
     """Fold the log and go on where it ends; a run that is over gets its outputs written again. Raises as `start_run`."""
-    signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
     with folder.held(), EventStore.open(folder.database) as store:
-        return _go_on(folder, store, watchers)
+        return _go_on(folder, store, watchers, speed)
 
 
-def _go_on(folder: RunFolder, store: EventStore, watchers: Watchers, told_seq: int | None = None) -> SearchState:
+def _go_on(
+    folder: RunFolder, store: EventStore, watchers: Watchers, speed: float | None, told_seq: int | None = None
+) -> SearchState:
     """Go on where the log ends; what comes after `told_seq` in it is new to listeners."""
     log = list(store.read())
     if not log or not isinstance(log[0].event, RunStarted):
         raise RunError(f"{folder.path} holds no run: its log does not begin with RunStarted; start a new run")
     started, state = log[0].event, SearchState()
+    if speed is not None and not started.simulated:
+        raise RunError("--speed goes with a simulated run: a real training takes the time it takes")
     for recorded in log:
         state = followed(state, recorded, folder.path)
         is_told = told_seq is None or recorded.seq <= told_seq
@@ -135,8 +138,9 @@ def _go_on(folder: RunFolder, store: EventStore, watchers: Watchers, told_seq: i
     if not started.simulated:
         check_workdir(Path(started.workdir))
         refetch(folder, state, Path(started.workdir))
-    executor = _executor(folder, started, devices, log[-1].ts)
-    return drive(folder, store, state, executor, [RunResumed()], watchers)
+    executor = _executor(folder, started, devices, log[-1].ts, speed)
+    workdir, last_seq = Path(started.workdir), log[-1].seq
+    return drive(folder, store, state, executor, [RunResumed()], watchers, workdir, last_seq)
 
 
 def _sweep(folder: RunFolder, state: SearchState) -> None:
@@ -163,7 +167,6 @@ def _making(folder: RunFolder, text: str, watchers: Watchers) -> Iterator[Watche
         if isinstance(recorded.event, JobAssigned):
             assignments.append(recorded)
 
-    signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
     made = _make(folder)
     with folder.held():
         try:

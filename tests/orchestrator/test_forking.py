@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from orchestrator.executors.simulated import SimulatedExecutor
 from orchestrator.forking import Fork, fork_at, share_weights
 from orchestrator.fsck import examine
 from orchestrator.launch import Plan, fork_run, resume_run, start_run
-from orchestrator.requests import REIGNITE_SIGNAL
 from orchestrator.run_folder import RunFolder, find_run, has_begun, new_run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"
@@ -52,13 +51,6 @@ DECISIONS = (
     "SELECT step, status, reason, best_candidate_id FROM phases ORDER BY ALL",
     "SELECT status, reason, best_candidate_id FROM run",
 )
-
-
-@pytest.fixture(autouse=True)
-def unchanged_signals() -> Iterator[None]:
-    before = signal.getsignal(REIGNITE_SIGNAL)
-    yield
-    signal.signal(REIGNITE_SIGNAL, before)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +113,7 @@ def test_only_the_name_of_the_run_changes_and_the_log_says_where_it_is_from(
     replayed: list[Event] = []
     watchers = Watchers((lambda one: heard.append(one.event),), (lambda one: replayed.append(one.event),))
     request = ReignitionRequested(by="somebody")
-    fork_run(folder, fork_at(source, 9), watchers, [request])
+    fork_run(folder, fork_at(source, 9), watchers, more=[request])
     before, log = log_in(source), [one.event for one in log_in(folder)]
     started = before[0].event
     assert isinstance(started, RunStarted)
