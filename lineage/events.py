@@ -37,6 +37,7 @@ from lineage.reports import WorkerLost as WorkerLost
 from lineage.reports import WorkerStarted as WorkerStarted
 from lineage.upkeep import CheckpointDeleted as CheckpointDeleted
 from lineage.upkeep import RecordingDelayed as RecordingDelayed
+from lineage.upkeep import RunForked as RunForked
 from lineage.upkeep import StopRequested as StopRequested
 from lineage.upkeep import WorkerBlocked as WorkerBlocked
 from lineage.upkeep import WorkerUnblocked as WorkerUnblocked
@@ -233,7 +234,8 @@ Event = Annotated[
     | WorkerBlocked
     | WorkerUnblocked
     | RecordingDelayed
-    | CheckpointDeleted,
+    | CheckpointDeleted
+    | RunForked,
     Field(discriminator="kind"),
 ]
 

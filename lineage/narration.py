@@ -33,6 +33,7 @@ from lineage.events import (
     RequestRefused,
     RunContinued,
     RunFinished,
+    RunForked,
     RunPaused,
     RunResumed,
     RunStarted,
@@ -75,6 +76,9 @@ def narrate(story: Story, recorded: Recorded) -> str | None:
     match event:
         case RunStarted() | RunResumed() | RunStopped() | RunFinished():
             return _run_line(story, event)
+        case RunForked():
+            run = _run(story.run_id, story.simulated)
+            return f"{run} forked from {event.source} at event {event.at_seq} by {event.by}"
         case PhaseStarted():
             return f"{_phase(event)} started"
         case PhaseFinished():

@@ -25,6 +25,9 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
     match event:
         case ev.RunStarted() | ev.RunResumed() | ev.RunStopped() | ev.RunFinished():
             return _run(rows, event, now)
+        case ev.RunForked():
+            forked: Values = {"forked_from": event.source, "forked_at_seq": event.at_seq}
+            return {at: {**values, **forked} for at, values in rows.items() if at[0] == "run"}
         case ev.PhaseStarted() | ev.PhaseFinished():
             return _phase(rows, event, now)
         case ev.NetworkGiven():

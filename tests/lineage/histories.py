@@ -203,6 +203,7 @@ INTERRUPTIONS: list[ev.Event] = [
     ev.WorkerUnblocked(device="cpu:0"),
     ev.RecordingDelayed(reason="no space left on device", seconds=61.5),
     ev.CheckpointDeleted(checkpoint="c" * 64, subject_id="s-0"),
+    ev.RunForked(source="/runs/r", at_seq=3, by="somebody"),
 ]
 
 
