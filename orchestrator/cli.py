@@ -183,6 +183,14 @@ def sql(
 
 
 @app.command()
+def connect(run: Run, as_json: AsJson = False) -> None:
+    """Print what any DuckDB client needs to ask a live run's tables; it holds the token that lets it in."""
+    from orchestrator.live.connect import connect as tell
+
+    tell(run, as_json)
+
+
+@app.command()
 def lineage(
     run: Run,
     candidate: Annotated[str | None, typer.Argument(metavar="[CANDIDATE]", help="For example s-0007.")] = None,

@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 from lineage.events import Recorded
+from orchestrator.live.beside import give_way
 from orchestrator.live.resources import end_beyond
 from orchestrator.live.server import Server, Setup, open_way
 
@@ -47,7 +48,7 @@ async def serve(setup: Setup, lines: asyncio.StreamReader) -> None:
 
 async def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
-    os.nice(5)
+    give_way(5)
     lines = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
