@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak fuzz check install clean
+.PHONY: demo test soak fuzz check docs install clean
 
 demo: install
 	$(BIN)/spnas-orch start examples/digits/sp_nas.yml --no-tui
@@ -28,6 +28,10 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Documents that are made from the code; a test compares them.
+docs: install
+	$(BIN)/python -m orchestrator.live.reference docs
 
 install: $(VENV)/.installed
 

@@ -55,6 +55,18 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         raise wal.replayed(path, error) or _translation(f"{path} can't be opened", error, StoreError) from None
 
 
+def connect_for_one_query(path: Path, memory_bytes: int, folder: Path) -> duckdb.DuckDBPyConnection:
+    """Read-only connection to a copy for whoever asks: with so much memory, no other, and no files but those in `folder`."""
+    limits = {"memory_limit": f"{memory_bytes}B", "max_temp_directory_size": "0B"}
+    later = {"enable_external_access": True, "lock_configuration": False}
+    connection = duckdb.connect(path, read_only=True, config={**_CONFIG, **limits, **later})
+    allowed = str(folder).replace("'", "''")
+    connection.execute(f"SET allowed_directories = ['{allowed}']")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
 @contextmanager
 def translated(action: str, kind: type[StoreError] = StoreError) -> Iterator[None]:
     """Driver errors raised inside become `kind`, StoreFull or StoreDamaged, with what was tried and found."""

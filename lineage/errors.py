@@ -3,6 +3,7 @@
     LineageError
     ├── GenotypeError         a code or a change of it that is no network (lineage.architecture)
     ├── UnknownCandidate      a run has no candidate of that id
+    ├── NoSuchMoment          a run has no event of that number or as early as that time, or it is neither
     └── StoreError            the event store can't do what it was asked to
         ├── StoreNotFound     there is no store at that path
         ├── StoreExists       a store would overwrite a file
@@ -69,3 +70,7 @@ class QueryError(StoreError):
 
 class UnknownCandidate(LineageError):
     """A run has no candidate of that id."""
+
+
+class NoSuchMoment(LineageError):
+    """What was named is no moment of the run."""

@@ -5,7 +5,7 @@ An event is appended once and never changed. Names are nouns and past verbs. Thr
 * the search (`orchestrator.search.decide`) records what it intends before it is done: phases, proposals, assignments;
 * a worker reports what came of a job (`lineage.reports`);
 * the runtime records the life of the run itself: started, resumed, stopped, workers lost; `lineage.upkeep` is what keeps it
-  going.
+  going, `lineage.control` what people ask of it.
 
 No event holds a clock of its own: `Recorded` adds sequence number and time when it is stored.
 """
@@ -18,7 +18,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from lineage.control import JobCancelled as JobCancelled
+from lineage.control import RequestRefused as RequestRefused
+from lineage.control import RunContinued as RunContinued
+from lineage.control import RunPaused as RunPaused
+from lineage.control import SettingChanged as SettingChanged
 from lineage.cost import Heads
+from lineage.reignitions import ReignitionAbandoned as ReignitionAbandoned
+from lineage.reignitions import ReignitionProposed as ReignitionProposed
+from lineage.reignitions import ReignitionRequested as ReignitionRequested
 from lineage.reports import EpochFinished as EpochFinished
 from lineage.reports import EventValue
 from lineage.reports import Fault as Fault
@@ -29,6 +37,7 @@ from lineage.reports import WorkerLost as WorkerLost
 from lineage.reports import WorkerStarted as WorkerStarted
 from lineage.upkeep import CheckpointDeleted as CheckpointDeleted
 from lineage.upkeep import RecordingDelayed as RecordingDelayed
+from lineage.upkeep import RunForked as RunForked
 from lineage.upkeep import StopRequested as StopRequested
 from lineage.upkeep import WorkerBlocked as WorkerBlocked
 from lineage.upkeep import WorkerUnblocked as WorkerUnblocked
@@ -177,41 +186,6 @@ class CandidateAbandoned(EventValue):
     message: str
 
 
-class ReignitionRequested(EventValue):
-    """Somebody asked for a reignition by hand; the search proposes it when growth can go on from it."""
-
-    kind: Literal["ReignitionRequested"] = "ReignitionRequested"
-    by: str
-
-
-class ReignitionProposed(EventValue):
-    """The backbone of `candidate_id` goes back to classification. The numbers are what triggered it.
-
-    `trigger`: growth stalled, the configuration asks for it at the start, or somebody requested it. In a paired search
-    `candidates_since_best` counts the last children that did not beat their control; `gains` are theirs, in order.
-    """
-
-    kind: Literal["ReignitionProposed"] = "ReignitionProposed"
-    reignition_id: str
-    step: str
-    candidate_id: str
-    n_stuck: int
-    candidates_since_best: int
-    best_ap: float
-    min_delta: float
-    trigger: Literal["stall", "start", "request"] = "stall"
-    gains: tuple[float, ...] = ()
-
-
-class ReignitionAbandoned(EventValue):
-    """No attempt at this reignition succeeded; growth goes on without it."""
-
-    kind: Literal["ReignitionAbandoned"] = "ReignitionAbandoned"
-    reignition_id: str
-    fault: Fault
-    message: str
-
-
 class JobAssigned(EventValue):
     """A job goes to a device. `subject_id` is a candidate, or a reignition for kind reignite.
 
@@ -252,10 +226,16 @@ Event = Annotated[
     | JobFinished
     | JobFailed
     | StopRequested
+    | RunPaused
+    | RunContinued
+    | JobCancelled
+    | SettingChanged
+    | RequestRefused
     | WorkerBlocked
     | WorkerUnblocked
     | RecordingDelayed
-    | CheckpointDeleted,
+    | CheckpointDeleted
+    | RunForked,
     Field(discriminator="kind"),
 ]
 

@@ -18,6 +18,7 @@ from lineage.events import (
     EpochFinished,
     Event,
     JobAssigned,
+    JobCancelled,
     JobFailed,
     JobFinished,
     JobKind,
@@ -29,10 +30,15 @@ from lineage.events import (
     ReignitionAbandoned,
     ReignitionProposed,
     ReignitionRequested,
+    RequestRefused,
+    RunContinued,
     RunFinished,
+    RunForked,
+    RunPaused,
     RunResumed,
     RunStarted,
     RunStopped,
+    SettingChanged,
     StopRequested,
     WeightsInherited,
     WorkerBlocked,
@@ -70,6 +76,9 @@ def narrate(story: Story, recorded: Recorded) -> str | None:
     match event:
         case RunStarted() | RunResumed() | RunStopped() | RunFinished():
             return _run_line(story, event)
+        case RunForked():
+            run = _run(story.run_id, story.simulated)
+            return f"{run} forked from {event.source} at event {event.at_seq} by {event.by}"
         case PhaseStarted():
             return f"{_phase(event)} started"
         case PhaseFinished():
@@ -86,8 +95,10 @@ def narrate(story: Story, recorded: Recorded) -> str | None:
             return told + ("; it is the best no more" if was_best else "")
         case StopRequested() | WorkerBlocked() | WorkerUnblocked() | RecordingDelayed():
             return _upkeep_line(story, event)
-        case ReignitionRequested():
-            return f"reignition requested by {event.by}"
+        case (
+            ReignitionRequested() | RunPaused() | RunContinued() | JobCancelled() | SettingChanged() | RequestRefused()
+        ):
+            return _request_line(event)
         case ReignitionProposed():
             return _reignition_line(event)
         case CandidateAbandoned():
@@ -132,6 +143,23 @@ def _upkeep_line(story: Story, event: StopRequested | WorkerBlocked | WorkerUnbl
         case WorkerUnblocked():
             return f"{event.device} found room on the disk and goes on"
     return f"nothing could be recorded for {duration(event.seconds)}: {first_line(event.reason)}"
+
+
+def _request_line(
+    event: ReignitionRequested | RunPaused | RunContinued | JobCancelled | SettingChanged | RequestRefused,
+) -> str:
+    match event:
+        case ReignitionRequested():
+            return f"reignition requested by {event.by}"
+        case RunPaused():
+            return f"paused by {event.by}: no training begins"
+        case RunContinued():
+            return f"continued by {event.by}"
+        case JobCancelled():
+            return f"{event.job_id} cancelled by {event.by}"
+        case SettingChanged():
+            return f"{event.key} set to {event.value} by {event.by}, before {event.before}"
+    return f"{event.request} refused, asked by {event.by}: {first_line(event.reason)}"
 
 
 def _reignition_line(event: ReignitionProposed) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from lineage import events as ev
 from lineage.measurements import combined, finite
 from lineage.morphism import preserves_function
+from lineage.request_rows import asked
 from lineage.rows import Address, Rows, Values, changed, new
 from lineage.storage_rows import blocked, deleted, restored
 
@@ -24,6 +25,9 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
     match event:
         case ev.RunStarted() | ev.RunResumed() | ev.RunStopped() | ev.RunFinished():
             return _run(rows, event, now)
+        case ev.RunForked():
+            forked: Values = {"forked_from": event.source, "forked_at_seq": event.at_seq}
+            return {at: {**values, **forked} for at, values in rows.items() if at[0] == "run"}
         case ev.PhaseStarted() | ev.PhaseFinished():
             return _phase(rows, event, now)
         case ev.NetworkGiven():
@@ -43,17 +47,24 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
         case ev.JobAssigned():
             return _job_assigned(rows, event, now)
         case ev.WeightsInherited() | ev.EpochFinished() | ev.JobFinished() | ev.JobFailed():
-            job = rows.get(("jobs", event.job_id))
-            if job is None or job["attempt"] != event.attempt or job["status"] in ("finished", "failed"):
-                return {}
-            return _reported(rows, job, event, now)
-        case ev.StopRequested():
-            return {at: {**values, "status": "stopping"} for at, values in rows.items() if at[0] == "run"}
+            job = _current(rows, event)
+            return {} if job is None else _reported(rows, job, event, now)
+        case ev.JobCancelled():
+            return asked(rows, event, recorded.seq, now) | _cancelled(rows, event, now)
+        case (
+            ev.StopRequested()
+            | ev.ReignitionRequested()
+            | ev.RunPaused()
+            | ev.RunContinued()
+            | ev.SettingChanged()
+            | ev.RequestRefused()
+        ):
+            return asked(rows, event, recorded.seq, now)
         case ev.WorkerBlocked() | ev.WorkerUnblocked():
             return blocked(rows, event)
         case ev.CheckpointDeleted():
             return deleted(rows, event, now)
-        case ev.ReignitionRequested() | ev.WorkerStarted() | ev.WorkerLost() | ev.RecordingDelayed():
+        case ev.WorkerStarted() | ev.WorkerLost() | ev.RecordingDelayed():
             return {}
 
 
@@ -167,6 +178,23 @@ def _job_assigned(rows: Rows, event: ev.JobAssigned, now: datetime) -> dict[Addr
     }
     before = rows.get(("jobs", event.job_id), job | {"status": "new"})
     return new("jobs", **job) | _progress(rows, job, _others(rows, before) + 1, started_at=now)
+
+
+def _current(
+    rows: Rows, event: ev.WeightsInherited | ev.EpochFinished | ev.JobFinished | ev.JobFailed
+) -> Values | None:
+    """The job that a report speaks of; None: the report is stale."""
+    job = rows.get(("jobs", event.job_id))
+    if job is None or job["attempt"] != event.attempt or job["status"] in ("finished", "failed"):
+        return None
+    return job
+
+
+def _cancelled(rows: Rows, event: ev.JobCancelled, now: datetime) -> dict[Address, Values]:
+    message = f"cancelled by {event.by}"
+    failed = ev.JobFailed(job_id=event.job_id, attempt=event.attempt, fault="cancelled", message=message)
+    job = _current(rows, failed)
+    return {} if job is None else _reported(rows, job, failed, now)
 
 
 def _reported(

@@ -19,6 +19,7 @@ Fault = Literal[
     "data",
     "checkpoint",
     "broken_promise",
+    "cancelled",
     "bug",
 ]
 

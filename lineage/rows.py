@@ -16,6 +16,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "jobs": ("job_id",),
     "reignitions": ("reignition_id",),
     "epochs": ("job_id", "epoch"),
+    "requests": ("seq",),
 }
 """Tables and their primary keys."""
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lineage.database import connect, translated
 from lineage.errors import StoreDamaged, StoreError, StoreFull, StoreNotFound, StoreTooOld
+from lineage.moment import At, last_at
 from lineage.room import is_no_room
 from lineage.store import EventStore, refuse_if_writing
 from lineage.wal import wal_of
@@ -25,13 +27,15 @@ _PAUSE_S = 0.02
 
 
 @contextmanager
-def open_snapshot(path: Path) -> Iterator[EventStore]:
+def open_snapshot(path: Path, at: At | None = None) -> Iterator[EventStore]:
     """A read-only store with everything that was acknowledged when it was opened, and perhaps a little more.
 
-    `path` is the store's file: ``with open_snapshot(run / "lineage.duckdb") as store``. The copy lives in a private
-    temporary folder until the context ends. That of a run of an earlier version has this version's tables.
+    `path` is the store's file: ``with open_snapshot(run / "lineage.duckdb") as store``. With `at`, the store has no event
+    after that moment, and its tables are those of then. The copy lives in a private temporary folder until the context
+    ends. That of a run of an earlier version has this version's tables.
 
     Raises:
+        NoSuchMoment: the log has no event of that number, or none as early as that time.
         StoreNotFound: there is no file at `path`.
         StoreLocked: this very process has the store open for writing; use that object.
         StoreTooNew: a later version of this program wrote it.
@@ -39,13 +43,29 @@ def open_snapshot(path: Path) -> Iterator[EventStore]:
         StoreFull: there is no room for the copy.
         StoreError: it can't be copied, or is no event store.
     """
+    with _copied(path) as copy, _opened(copy, at) as store:
+        yield store
+
+
+@contextmanager
+def snapshot_file(path: Path, at: At | None = None) -> Iterator[Path]:
+    """As `open_snapshot`: the copy itself, for a process that opens it read-only."""
+    with _copied(path) as copy:
+        _opened(copy, at).close()
+        yield copy
+
+
+@contextmanager
+def _copied(path: Path) -> Iterator[Path]:
+    """A private copy; errors name the original, except those of a full disk, which is where the copy is."""
     refuse_if_writing(path)
     with TemporaryDirectory(prefix="spnas-snapshot-") as folder:
         copy = Path(folder) / path.name
         copy_store(path, copy)
         try:
-            with _opened(copy) as store:
-                yield store
+            yield copy
+        except StoreFull:
+            raise
         except StoreError as error:
             found = str(error).replace(str(copy), str(path))
             if isinstance(error, StoreDamaged) and str(path) not in found:
@@ -53,12 +73,20 @@ def open_snapshot(path: Path) -> Iterator[EventStore]:
             raise type(error)(found) from None
 
 
-def _opened(copy: Path) -> EventStore:
+def _opened(copy: Path, at: At | None) -> EventStore:
     try:
-        return EventStore.open_read_only(copy)
+        store = EventStore.open_read_only(copy)
     except StoreTooOld:
         EventStore.open(copy).close()
-        return EventStore.open_read_only(copy)
+        store = EventStore.open_read_only(copy)
+    if at is None:
+        return store
+    with store:
+        moment = last_at(store, at)
+    with translated(f"{copy} can't be cut"), closing(connect(copy, read_only=False)) as connection:
+        connection.execute("DELETE FROM events WHERE seq > ?", [moment.seq])
+    EventStore.open(copy, remake=True).close()
+    return EventStore.open_read_only(copy)
 
 
 def copy_store(path: Path, copy: Path) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import duckdb
-import pydantic_core
 
 from lineage import schema
 from lineage.database import connect, transaction, translated
@@ -33,6 +32,7 @@ from lineage.errors import (
 from lineage.events import Event, Recorded
 from lineage.log_rows import event_id, log_row, must_be_whole, recorded_of
 from lineage.room import must_have_room
+from lineage.statements import must_be_select
 from lineage.tables import Tables, column_types, insert
 
 Group = tuple[Sequence[Event], datetime]
@@ -230,7 +230,7 @@ class EventStore:
             QueryError: `sql` is no single SELECT, or the database refused it.
         """
         with translated("the query failed", QueryError), self._connection.cursor() as cursor:
-            _must_be_select(cursor, sql)
+            must_be_select(cursor, sql)
             cursor.execute(sql, parameters)
             return QueryResult(tuple(column[0] for column in cursor.description or ()), cursor.fetchall())
 
@@ -276,12 +276,3 @@ def refuse_if_writing(path: Path) -> None:
 def _must_exist(path: Path) -> None:
     if not path.is_file():
         raise StoreNotFound(f"{path}: there is no event store")
-
-
-def _must_be_select(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
-    statements = cursor.extract_statements(sql)
-    if len(statements) != 1:
-        raise QueryError(f"expected one SELECT, found {len(statements)} statements")
-    (serialized,) = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchone() or ("",)
-    if pydantic_core.from_json(serialized)["error"]:
-        raise QueryError(f"only SELECT is allowed, found {statements[0].type.name}")

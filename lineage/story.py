@@ -18,6 +18,7 @@ from lineage.events import (
     CandidateRuledOut,
     EpochFinished,
     JobAssigned,
+    JobCancelled,
     JobFailed,
     JobFinished,
     JobKind,
@@ -155,6 +156,8 @@ def advance(story: Story, recorded: Recorded) -> Story:
             return replace(story, reignitions=_without(story.reignitions, event.reignition_id))
         case JobAssigned() as event:
             return _assigned(story, event, recorded.ts)
+        case JobCancelled() as event:
+            return replace(story, jobs=_without(story.jobs, event.job_id))
         case WeightsInherited() | EpochFinished() | JobFailed() | JobFinished() as event:
             reporting = story.live_job(event)
             return story if reporting is None else _reported(story, reporting, event)

@@ -1,4 +1,4 @@
-"""What keeps a run going or ends it, beside the search: events of requests, of the disk, and of checkpoints.
+"""What keeps a run going or ends it, beside the search: events of forks, of requests, of the disk, and of checkpoints.
 
 Read `lineage.events` first.
 """
@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from lineage.reports import EventValue
+
+
+class RunForked(EventValue):
+    """What was recorded up to here is the log of the run in folder `source` up to its event `at_seq`, but for the run's id.
+
+    From here on, this run goes its own way.
+    """
+
+    kind: Literal["RunForked"] = "RunForked"
+    source: str
+    at_seq: int = Field(ge=1)
+    by: str
 
 
 class StopRequested(EventValue):
@@ -41,7 +55,8 @@ class RecordingDelayed(EventValue):
 
 
 class CheckpointDeleted(EventValue):
-    """The weights of a candidate or reignition go, to keep to `general.keep_checkpoints` or `general.disk_quota`.
+    """The weights of a candidate or reignition go, to keep to `general.keep_checkpoints` or `general.disk_quota`; or a fork
+    did not find them in the run that it comes from.
 
     `subject_id` is trained again, from the same seed, should they be needed after all.
     """

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from orchestrator.config_file import parse_config
+from orchestrator.config_faults import parse_config
 from orchestrator.display import table
 from orchestrator.errors import UserError
 from orchestrator.launch import Plan

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from orchestrator import cli_live
 from orchestrator.errors import OrchestratorError, UserError
 
 app = typer.Typer(
@@ -32,6 +33,17 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. general.seed=3; repeatable."),
 ]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="SEQ|TIME",
+        help="As it was after event SEQ, or after the last one by TIME: 2024-05-01T12:00, 2024-05-01, '10m ago'.",
+    ),
+]
+Speed = Annotated[
+    float | None, typer.Option(min=0.001, help="Of a simulated run: times real time; otherwise as fast as it goes.")
+]
 NoTui = Annotated[bool, typer.Option("--no-tui", help="Print lines instead of opening the terminal UI.")]
 
 
@@ -41,6 +53,7 @@ class Format(StrEnum):
     table = "table"
     csv = "csv"
     json = "json"
+    parquet = "parquet"
 
 
 @app.command()
@@ -82,19 +95,30 @@ def start(
 
 
 @app.command()
-def resume(run: Run, no_tui: NoTui = False) -> None:
+def resume(
+    run: Run,
+    speed: Speed = None,
+    no_tui: NoTui = False,
+) -> None:
     """Go on with a run that was interrupted or killed."""
     from orchestrator import commands
 
-    raise typer.Exit(commands.resume(run, tui=not no_tui))
+    raise typer.Exit(commands.resume(run, speed, tui=not no_tui))
 
 
 @app.command()
-def reignite(run: Run) -> None:
-    """Ask for a reignition of the best network by hand, of a live run or before it goes on."""
-    from orchestrator import requests
+def fork(
+    run: Run,
+    at: Annotated[str, typer.Option("--at", metavar="SEQ|TIME", help="The last event, or when: as status --at.")],
+    overrides: Overrides = None,
+    run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The run folder to make.")] = None,
+    speed: Speed = None,
+    no_tui: NoTui = False,
+) -> None:
+    """Start a new run from where another one was then, with its weights; the other is not touched."""
+    from orchestrator import commands
 
-    requests.reignite(run)
+    raise typer.Exit(commands.fork(run, at, overrides or [], run_dir, speed, tui=not no_tui))
 
 
 @app.command()
@@ -130,23 +154,32 @@ def plan(config: Config, overrides: Overrides = None, as_json: AsJson = False) -
 
 
 @app.command()
-def status(run: Run, as_json: AsJson = False) -> None:
+def status(run: Run, at: At = None, as_json: AsJson = False) -> None:
     """Say where a run stands: live, finished or crashed."""
     from orchestrator import inspection
 
-    inspection.status(run, as_json)
+    inspection.status(run, as_json, at)
 
 
 @app.command()
 def sql(
     run: Run,
-    query: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT statement.")],
-    output: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = Format.table,
+    statement: Annotated[
+        str | None,
+        typer.Argument(metavar="[SELECT]", help="One SELECT; without, a prompt, or what comes in by a pipe."),
+    ] = None,
+    at: At = None,
+    form: Annotated[Format, typer.Option("--format", help="What the rows are written as.")] = Format.table,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to, if not to the terminal or pipe.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="How long a query may take.")] = 60,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="How much memory a query may take.")] = "1GB",
 ) -> None:
-    """Ask a run's tables a question in SQL."""
-    from orchestrator import inspection
+    """Ask a run's tables questions in SQL."""
+    from orchestrator import querying
 
-    inspection.sql(run, query, output.value)
+    querying.sql(run, statement, at, querying.Asking(form.value, timeout, querying.size(memory)), output)
 
 
 @app.command()
@@ -161,12 +194,13 @@ def connect(run: Run, as_json: AsJson = False) -> None:
 def lineage(
     run: Run,
     candidate: Annotated[str | None, typer.Argument(metavar="[CANDIDATE]", help="For example s-0007.")] = None,
+    at: At = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which network inherited from which: all of a run, or one candidate's path from the seed."""
     from orchestrator import inspection
 
-    inspection.lineage(run, candidate, as_json)
+    inspection.lineage(run, candidate, as_json, at)
 
 
 @app.command()
@@ -198,16 +232,33 @@ def rebuild(run: Run) -> None:
 
 
 @app.command()
-def watch(run: Run) -> None:
-    """Open the terminal UI on a run."""
+def watch(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run folder, its name, or mqtt[s]://[user@]host/RUN with --json.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every event as a line of JSON, as it comes.")] = False,
+    after: Annotated[int, typer.Option(min=0, metavar="SEQ", help="With --json: only events after this one.")] = 0,
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate of who signed the broker's.")] = None,
+) -> None:
+    """Open the terminal UI on a run, or follow its events."""
     from orchestrator.run_folder import find_run
 
+    if as_json:
+        from orchestrator.live.following import print_events
+
+        print_events(run, after, ca)
+        return
+    if "://" in run:
+        raise UserError("a run on another machine is followed with --json")
     folder = find_run(run)
     if not sys.stdout.isatty():
         raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
     from tui.app import watch as watch_run
 
     watch_run(folder.path, lambda: folder.process() is not None)
+
+
+cli_live.add_to(app)
 
 
 def main() -> NoReturn:

@@ -1,4 +1,4 @@
-"""`start`, `resume` and `check`: from arguments to a running search, and what is printed around it."""
+"""`start`, `resume`, `fork` and `check`: from arguments to a running search, and what is printed around it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import shlex
 import sys
 import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from lineage.cost import Heads
+from lineage.moment import parse
 from lineage.snapshot import open_snapshot
 from orchestrator import auditing
 from orchestrator.completeness import missing_events
@@ -20,7 +22,8 @@ from orchestrator.config_file import config_text, load_config
 from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.drive import Watchers
 from orchestrator.errors import UserError
-from orchestrator.launch import Plan, resume_run, start_run
+from orchestrator.forking import fork_at, settings
+from orchestrator.launch import Plan, fork_run, resume_run, start_run
 from orchestrator.notices import notices
 from orchestrator.outside import open_run
 from orchestrator.preparation import check_data, check_limits, check_template, make_data
@@ -67,7 +70,7 @@ def run_new(
     return _summarize(console, folder, state, as_json)
 
 
-def resume(run: str, tui: bool) -> int:
+def resume(run: str, speed: float | None, tui: bool) -> int:
     """Go on with a run; the exit code."""
     console = stdout_console()
     folder = find_run(run)
@@ -76,7 +79,19 @@ def resume(run: str, tui: bool) -> int:
     if missing:
         sys.stderr.write(f"note: {missing}\n")
     with _Watching(console, folder, tui) as watching:
-        state = resume_run(folder, watching.watchers)
+        state = resume_run(folder, watching.watchers, speed)
+    return _summarize(console, folder, state)
+
+
+def fork(run: str, at: str, overrides: list[str], run_dir: Path | None, speed: float | None, tui: bool) -> int:
+    """Start a new run from where another one was at a moment; the exit code."""
+    source = find_run(run)
+    begun = fork_at(source, parse(at, datetime.now(UTC)))
+    changes = settings(begun, overrides)
+    folder = new_run(run_dir, f"{source.name}-fork")
+    console = stdout_console()
+    with _Watching(console, folder, tui) as watching:
+        state = fork_run(folder, begun, watching.watchers, speed, changes)
     return _summarize(console, folder, state)
 
 

@@ -192,6 +192,25 @@ class RunConfig(Section):
         steps = dump.pop("steps")
         return {**{key: value for key, value in dump.items() if value is not None}, **steps}
 
+    def value_of(self, key: str) -> Any:
+        """The value of a dotted key; None also where there is none."""
+        value: Any = self.to_mapping()
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    def with_value(self, key: str, value: Any) -> RunConfig:
+        """This configuration with another value of a dotted key. Raises pydantic.ValidationError."""
+        mapping = self.to_mapping()
+        *parents, last = key.split(".")
+        section = mapping
+        for name in parents:
+            if not isinstance(section.get(name), dict):
+                section[name] = {}
+            section = section[name]
+        section[last] = value
+        return RunConfig.model_validate(mapping)
+
 
 def _starting_from(step: Step, record: str) -> Step:
     if step.search_algorithm is None:

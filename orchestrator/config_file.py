@@ -1,23 +1,18 @@
-"""Reading a configuration: safe YAML, overrides, and faults told in the user's words."""
+"""Reading a configuration: safe YAML and overrides. Its faults are told by `orchestrator.config_faults`."""
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ValidationError
-
 from orchestrator import safe_yaml
 from orchestrator.config import RunConfig, nearest, shown
+from orchestrator.config_faults import cut, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.run_folder import RUNS
 from orchestrator.training import TEMPLATE
 from orchestrator.user_files import is_file, is_text, text_of
-
-LONGEST_LINE = 400  # characters of a fault
-MOST_SHOWN = 20  # faults in a message
 
 
 def config_text(path: Path) -> str:
@@ -26,7 +21,7 @@ def config_text(path: Path) -> str:
         return text_of(path, safe_yaml.MAX_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"can't read the configuration {_cut(str(path))}: {reason}") from error
+        raise ConfigError(f"can't read the configuration {cut(str(path))}: {reason}") from error
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -55,18 +50,6 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     _name_templates_alike(raw, workdir)
     config = parse_config(raw, str(path))
     return config.told_apart(lambda record: any(is_file(place / record) for place in (workdir, RUNS)))
-
-
-def parse_config(raw: dict[str, Any], source: str) -> RunConfig:
-    """Configuration of a mapping in the file's shape. Raises ConfigError with the faults, one a line."""
-    try:
-        return RunConfig.model_validate(raw)
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False)
-        lines = [_cut(_explain(fault)) for fault in faults[:MOST_SHOWN]]
-        if len(faults) > MOST_SHOWN:
-            lines.append(f"and {len(faults) - MOST_SHOWN} more faults")
-        raise ConfigError("\n  ".join([f"{source} can't be used:", *lines])) from error
 
 
 def _name_templates_alike(raw: dict[str, Any], workdir: Path) -> None:
@@ -115,48 +98,3 @@ def _expand(value: Any, names: dict[str, str]) -> Any:
         for name, text in names.items():
             value = value.replace("{" + name + "}", text)
     return value
-
-
-def _explain(fault: Any) -> str:
-    location = [str(part) for part in fault["loc"] if part != "steps"]
-    where = ".".join(location)
-    if fault["type"] == "extra_forbidden":
-        if location[-1] in _siblings(fault["loc"][:-1]):
-            return f"{where}: this key is given twice, in two spellings"
-        return f"unknown key {where!r}{nearest(location[-1], _siblings(fault['loc'][:-1]))}"
-    if fault["type"] == "missing":
-        return f"{where}: this key is missing"
-    message = fault["msg"].removeprefix("Value error, ")
-    found = f" (found {shown(fault['input'])})" if isinstance(fault["input"], str | int | float | bool) else ""
-    return f"{where}: {message}{found}" if where else message
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
-
-
-def _siblings(path: Sequence[Any]) -> list[str]:
-    """The keys known where a fault was found, as users spell them."""
-    model: Any = RunConfig
-    for part in path:
-        field = model.model_fields.get(part) or next(
-            (f for f in model.model_fields.values() if part in _spellings("", f.validation_alias)), None
-        )
-        if field is None:
-            continue  # the name of a step inside `steps`
-        model = _model_of(field.annotation)
-        if model is None:
-            return []
-    return [
-        spelling for name, field in model.model_fields.items() for spelling in _spellings(name, field.validation_alias)
-    ]
-
-
-def _spellings(name: str, alias: Any) -> list[str]:
-    return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [name]
-
-
-def _model_of(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((model for part in typing.get_args(annotation) if (model := _model_of(part))), None)

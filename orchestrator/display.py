@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from lineage.events import (
     CandidateProposed,
@@ -23,6 +20,7 @@ from lineage.events import (
     RunStopped,
 )
 from lineage.narration import Narrator
+from orchestrator.printing import table as table
 
 UNBOUNDED_WIDTH = 2000
 
@@ -91,23 +89,6 @@ class LineDisplay:
         self._progress = Progress(*columns, console=self._console, transient=True)
         self._task = self._progress.add_task(title, total=total)
         self._progress.start()
-
-
-def table(title: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> Table:
-    """A rich table of query rows."""
-    result = Table(title=Text(title) if title else None, title_justify="left")
-    for position, column in enumerate(columns):
-        numeric = any(isinstance(row[position], int | float) for row in rows)
-        result.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        result.add_row(*("" if value is None else Text(_text(value)) for value in row))
-    return result
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(map(_text, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 class _Output(Console):

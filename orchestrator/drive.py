@@ -9,17 +9,19 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
-from lineage.events import Event, ReignitionRequested, StopRequested
+from lineage.events import Event, Recorded
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.executors import Executor
 from orchestrator.executors.simulated import SimulatedExecutor
-from orchestrator.live.service import Service
+from orchestrator.live.service import Service, broker_of
 from orchestrator.outputs import write_outputs
-from orchestrator.requests import REIGNITE_SIGNAL, user_name, why_not_reignite
+from orchestrator.requests import user_name
 from orchestrator.run_folder import RunFolder
 from orchestrator.runtime import Listener, Runtime
+from orchestrator.search.control import Request, Stop, answered
 from orchestrator.search.evolve import evolve
 from orchestrator.search.state import SearchState
 
@@ -45,13 +47,16 @@ def drive(
     executor: Executor,
     first: Sequence[Event],
     watchers: Watchers,
+    workdir: Path,
+    last_seq: int = 0,
 ) -> SearchState:
+    """Record `first`, then search on; relative paths in the configuration start from `workdir`. Raises as `start_run`."""
     with EventWriter(store) as writer:
         now = executor.now if isinstance(executor, SimulatedExecutor) else lambda: datetime.now(UTC)
         runtime = Runtime(state, writer, executor, now)
         runtime.listeners.extend(watchers.listeners)
         folder.endpoint.unlink(missing_ok=True)  # of a process that was killed, and may have had the same number
-        service = _service(folder, state, first) if _takes_time(executor) else None
+        service = _service(folder, workdir, runtime, first, last_seq) if _takes_time(executor) else None
         finish = partial(write_outputs, store, folder)
         return asyncio.run(_search(runtime, first, watchers.companion, service, finish))
 
@@ -61,10 +66,17 @@ def _takes_time(executor: Executor) -> bool:
     return not isinstance(executor, SimulatedExecutor) or executor.speed is not None
 
 
-def _service(folder: RunFolder, state: SearchState, first: Sequence[Event]) -> Service:
-    config = state.config or evolve(state, first[0]).config
-    assert config is not None
-    return Service(folder, config.general.sql.query_s, config.general.sql.query_memory)
+def _service(folder: RunFolder, workdir: Path, runtime: Runtime, first: Sequence[Event], last_seq: int) -> Service:
+    state = runtime.state if runtime.state.config is not None else evolve(runtime.state, first[0])
+    assert state.config is not None
+    general = state.config.general
+
+    def ask(request: Request, by: str) -> asyncio.Future[Recorded]:
+        if isinstance(request, Stop) and runtime.state.status == "running":
+            return runtime.ask_to_stop(by)
+        return runtime.ask(lambda now: answered(now, request, by))
+
+    return Service(folder, general, broker_of(general.bus, workdir), ask, last_seq)
 
 
 async def _search(
@@ -79,7 +91,6 @@ async def _search(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _interrupt, runtime, beside, number)
-    loop.add_signal_handler(REIGNITE_SIGNAL, _ask_to_reignite, runtime)
     if service is not None:
         runtime.listeners.append(service.publish)
         service.start()
@@ -98,15 +109,10 @@ async def _search(
     return state
 
 
-def _ask_to_reignite(runtime: Runtime) -> None:
-    if why_not_reignite(runtime.state) is None:
-        runtime.ask(ReignitionRequested(by=user_name()))
-
-
 def _interrupt(runtime: Runtime, beside: asyncio.Future[None] | None, number: signal.Signals) -> None:
     """The first signal stops the run in order; the second ends the process at once (workers end with it)."""
     if runtime.is_asked_to_stop:
         os._exit(130)
-    runtime.ask(StopRequested(by=f"{user_name()} ({number.name})"))
+    runtime.ask_to_stop(f"{user_name()} ({number.name})")
     if beside is not None:
         beside.cancel()

@@ -5,7 +5,8 @@ Keys that mean something in Vega's files and nothing here are taken with any val
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import from_json, to_json
@@ -62,6 +63,50 @@ class Sql(Section):
     query_memory: Annotated[int, BeforeValidator(memory_bytes)] = Field(default=10**9, ge=10**7)
 
 
+class Bus(Section):
+    """The MQTT broker that events go to; without a `url`, one of the run's own on this machine.
+
+    The password stands in the environment variable `password_env` or the file `password_file`, never here: a configuration
+    is in the log. `ca` is the certificate of who signed the broker's, where that is not a public authority.
+    """
+
+    url: str | None = None
+    ca: str | None = None
+    password_env: str | None = None
+    password_file: str | None = None
+    prefix: str = Field(default="spnas", pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", max_length=100)
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_broker(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        form = "expected mqtt://[user@]host[:port] or mqtts://..."
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"{error}; {form}") from error
+        if parts.password is not None:
+            raise ValueError("holds a password, and the log would: give it in password_env or password_file")
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or port == 0:
+            raise ValueError(f"is no broker: {form}")
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError(f"names more than a broker (topics begin with the key prefix): {form}")
+        return value
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        given = [name for name in ("ca", "password_env", "password_file") if getattr(self, name) is not None]
+        if given and self.url is None:
+            raise ValueError(f"{given[0]} goes with a url; the broker without one has a password of its own")
+        if self.password_env is not None and self.password_file is not None:
+            raise ValueError("password_env and password_file are both given: name one")
+        if self.ca is not None and self.url is not None and not self.url.startswith("mqtts:"):
+            raise ValueError("ca goes with a url of mqtts://")
+        return self
+
+
 class General(Section):
     """What holds for the whole run. `make_data` makes a built-in data set in ./data before training.
 
@@ -71,6 +116,7 @@ class General(Section):
 
     worker: Worker = Worker()
     sql: Sql = Sql()
+    bus: Bus = Bus()
     seed: int = Field(default=0, ge=0, lt=2**63)
     make_data: Literal["digits"] | None = None
     objectives: Annotated[tuple[Resource, ...], Field(min_length=1, strict=False)] = ("flops",)

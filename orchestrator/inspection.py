@@ -1,28 +1,28 @@
-"""`status`, `sql` and `lineage`: answers from a run's store, live, finished or crashed. Reads only."""
+"""`status` and `lineage`: answers from a run's store, live, finished or crashed. Reads only."""
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import shlex
-import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from lineage import queries
+from lineage.moment import At, Moment, last_at, parse
 from lineage.snapshot import open_snapshot
 from lineage.store import QueryResult
 from orchestrator.display import stdout_console, table
-from orchestrator.errors import UserError
+from orchestrator.printing import records as by_column
 from orchestrator.run_folder import find_run
 
 if TYPE_CHECKING:
     from lineage.graph import LineageGraph
 
 BEST_SHOWN = 5
+LIVE = ("running", "paused", "stopping")
 COLUMNS = {  # what `status` shows to people; --json has everything
     "phases": (
         "step",
@@ -51,11 +51,12 @@ SELDOM = (
 )  # columns that are left out where they count nothing
 
 
-def status(run: str, as_json: bool) -> None:
-    """Print where a run stands."""
+def status(run: str, as_json: bool, at: str | None = None) -> None:
+    """Print where a run stands, or stood: then no process has to do with it."""
     folder = find_run(run)
-    process = folder.process()
-    with open_snapshot(folder.database) as store:
+    process = folder.process() if at is None else None
+    with open_snapshot(folder.database, asked(at)) as store:
+        past = None if at is None else last_at(store)
         facts: dict[str, Any] = records(store.query(queries.RUN))[0]
         parts = {
             "phases": store.query(queries.PHASES),
@@ -64,51 +65,34 @@ def status(run: str, as_json: bool) -> None:
             "best": store.query(queries.LEADERBOARD, [BEST_SHOWN]),
             "ruled_out": store.query(queries.RULED_OUT, [BEST_SHOWN]),
         }
-    if facts["status"] in ("running", "stopping") and process is None:
+    if facts["status"] in LIVE and process is None and past is None:
         facts["status"] = "crashed"
-    facts["process"] = process
-    if facts["status"] not in ("running", "stopping"):
+    facts |= {"process": process, "as_of": as_of(past)}
+    if facts["status"] not in LIVE:
         parts["running"] = QueryResult(parts["running"].columns, [])
     if as_json:
         print_json(facts | {name: records(result) for name, result in parts.items()})
         return
     console = stdout_console()
+    state = _state(facts, shlex.quote(str(folder.path))) if past is None else f"as of {past}: {_was(facts)}"
     simulated = ", simulated" if facts["simulated"] else ""
-    console.print(
-        f"run {facts['run_id']}: {_state(facts, shlex.quote(str(folder.path)))}{simulated}",
-        soft_wrap=True,
-        markup=False,
-    )
+    forked = f", forked from {facts['forked_from']} at event {facts['forked_at_seq']}" if facts["forked_from"] else ""
+    console.print(f"run {facts['run_id']}: {state}{simulated}{forked}", soft_wrap=True, markup=False)
     for name, result in parts.items():
         if rows := records(result):
             columns = tuple(one for one in COLUMNS[name] if one not in SELDOM or any(row[one] for row in rows))
             console.print(table(name.replace("_", " "), columns, [[row[column] for column in columns] for row in rows]))
 
 
-def sql(run: str, query: str, output: str) -> None:
-    """Print the rows of one SELECT."""
-    with open_snapshot(find_run(run).database) as store:
-        result = store.query(query)
-    if output == "json":
-        if len(set(result.columns)) < len(result.columns):
-            raise UserError(f"two columns have one name in {', '.join(result.columns)}; JSON needs names apart: use AS")
-        print_json(records(result))
-    elif output == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(result.columns)
-        writer.writerows(result.rows)
-    else:
-        stdout_console().print(table("", result.columns, result.rows))
-
-
-def lineage(run: str, candidate: str | None, as_json: bool) -> None:
-    """Print the inheritance graph, or one candidate's path from the seed and its descendants."""
+def lineage(run: str, candidate: str | None, as_json: bool, at: str | None = None) -> None:
+    """Print the inheritance graph, or one candidate's path from the seed and its descendants; as it is, or was."""
     from lineage.graph import LineageGraph
 
-    with open_snapshot(find_run(run).database) as store:
+    with open_snapshot(find_run(run).database, asked(at)) as store:
+        past = None if at is None else last_at(store)
         graph = LineageGraph.from_store(store)
         (run_id, simulated), *_ = store.query("SELECT run_id, simulated FROM run").rows
-    facts: dict[str, Any] = {"run_id": run_id, "simulated": simulated}
+    facts: dict[str, Any] = {"run_id": run_id, "simulated": simulated, "as_of": as_of(past)}
     if candidate is None:
         facts |= {"candidates": graph.candidates, "edges": graph.edges}
         roots, shown = (
@@ -127,7 +111,8 @@ def lineage(run: str, candidate: str | None, as_json: bool) -> None:
         print_json(facts)
         return
     console = stdout_console()
-    console.print(f"lineage of run {run_id}{' (simulated)' if simulated else ''}", markup=False)
+    then = "" if past is None else f", as of {past}"
+    console.print(f"lineage of run {run_id}{' (simulated)' if simulated else ''}{then}", markup=False)
     for root in roots:
         for line in _tree(graph, root, shown):
             console.print(line, markup=False, style="bold" if candidate and candidate in line.split() else None)
@@ -172,24 +157,35 @@ def outcome(row: dict[str, Any]) -> str:
 
 def _state(facts: dict[str, Any], path: str) -> str:
     match facts["status"]:
-        case "running" | "stopping":
+        case "running" | "paused" | "stopping":
             return f"{facts['status']} (process {facts['process']})"
         case "crashed":
             return f"crashed; go on with: spnas-orch resume {path}"
         case "stopped":
             return f"stopped ({facts['reason']}); go on with: spnas-orch resume {path}"
+    return _was(facts)
+
+
+def _was(facts: dict[str, Any]) -> str:
+    """The state of a run that nobody can go on with: it is over, or that was then."""
+    reason = f" ({facts['reason']})" if facts["reason"] else ""
     best = f", best {facts['best_candidate_id']}" if facts["best_candidate_id"] else ""
-    return f"{facts['status']} ({facts['reason']}){best}"
+    return f"{facts['status']}{reason}{best}"
+
+
+def asked(at: str | None) -> At | None:
+    """The moment that was asked for; None: now."""
+    return None if at is None else parse(at, datetime.now(UTC))
+
+
+def as_of(past: Moment | None) -> dict[str, Any] | None:
+    """The moment of which tables are, for JSON; None: now."""
+    return None if past is None else {"seq": past.seq, "ts": past.ts.isoformat()}
 
 
 def records(result: QueryResult) -> list[dict[str, Any]]:
     """Rows by column, as JSON can say them."""
-    return [dict(zip(result.columns, map(_finite, row), strict=True)) for row in result.rows]
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no word for what is no finite number."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return by_column(result.columns, result.rows)
 
 
 def print_json(value: Any) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import logging
 import platform
 import re
 import shutil
-import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from lineage.cost import Heads
 from lineage.errors import StoreError
-from lineage.events import JobAssigned, Recorded, RunResumed, RunStarted
+from lineage.events import Event, JobAssigned, Recorded, RunResumed, RunStarted
 from lineage.store import EventStore
 from lineage.wal import wal_of
 from orchestrator.config import RunConfig
@@ -25,17 +26,19 @@ from orchestrator.errors import RunError, UserError
 from orchestrator.executors import Executor
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
+from orchestrator.forking import Fork, share_weights
 from orchestrator.history import followed
 from orchestrator.outputs import write_outputs
 from orchestrator.preparation import check_limits, check_workdir
 from orchestrator.refetch import refetch
-from orchestrator.requests import REIGNITE_SIGNAL
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.state import SearchState
 from orchestrator.sources import given_networks
 from trainers.protocol import CHECKPOINT, WorkerSetup, unfinished
 
 SIMULATED_SLOTS = 2
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,55 +79,68 @@ def start_run(folder: RunFolder, plan: Plan, watchers: Watchers, speed: float | 
         versions={"spnas-orch": importlib.metadata.version("spnas-orch"), "python": platform.python_version()},
         heads=plan.heads,
     )
-    made = _make(folder)
-    assignments: list[Recorded] = []
-
-    def notice(recorded: Recorded) -> None:
-        if isinstance(recorded.event, JobAssigned):
-            assignments.append(recorded)
-
-    signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
-    with folder.held():
-        try:
-            _fill(folder, plan.text)
-            with EventStore.create(folder.database) as store:
-                given = given_networks(config, plan.workdir, folder.checkpoints, plan.simulate, plan.heads)
-                check_limits(config, given, plan.heads)
-                executor = _executor(folder, started, devices, EPOCH, speed)
-                watchers = replace(watchers, listeners=(notice, *watchers.listeners))
-                return drive(folder, store, SearchState(), executor, [started, *given], watchers)
-        except (UserError, StoreError):
-            if not assignments:  # it is no run yet: later, what went wrong costs nothing that was done
-                _remove(folder, made)
-            raise
+    with _making(folder, plan.text, watchers) as watched, EventStore.create(folder.database) as store:
+        given = given_networks(config, plan.workdir, folder.checkpoints, plan.simulate, plan.heads)
+        check_limits(config, given, plan.heads)
+        executor = _executor(folder, started, devices, EPOCH, speed)
+        return drive(folder, store, SearchState(), executor, [started, *given], watched, plan.workdir)
 
 
-def resume_run(folder: RunFolder, watchers: Watchers) -> SearchState:
+def fork_run(
+    folder: RunFolder, fork: Fork, watchers: Watchers, speed: float | None = None, more: Sequence[Event] = ()
+) -> SearchState:
+    """Make the run folder of a fork and go on from where it leaves its source; `more` is recorded before. Raises as
+    `start_run`, and like that leaves no folder where there is no run. The log is written last, and at once.
+    """
+    with _making(folder, fork.text, watchers) as watched:
+        gone = share_weights(fork, folder)
+        with EventStore.create(folder.database) as store:
+            store.append_groups(fork.groups(folder.name, gone, list(more)))
+            if gone:
+                _log.warning(
+                    "%d checkpoints are gone since from %s: they are made again once a training needs them",
+                    len(gone),
+                    fork.source.path,
+                )
+            return _go_on(folder, store, watched, speed, fork.at_seq)
+
+
+def resume_run(folder: RunFolder, watchers: Watchers, speed: float | None = None) -> SearchState:
     """Fold the log and go on where it ends; a run that is over gets its outputs written again. Raises as `start_run`."""
-    signal.signal(REIGNITE_SIGNAL, signal.SIG_IGN)  # until the search can hear it
     with folder.held(), EventStore.open(folder.database) as store:
-        log = list(store.read())
-        if not log or not isinstance(log[0].event, RunStarted):
-            raise RunError(f"{folder.path} holds no run: its log does not begin with RunStarted; start a new run")
-        started, state = log[0].event, SearchState()
-        for recorded in log:
-            state = followed(state, recorded, folder.path)
-            for listener in watchers.replay:
-                listener(recorded)
-        _sweep(folder, state)
-        if state.is_over:
-            write_outputs(store, folder, state)
-            return state
-        devices = (
-            [f"sim:{slot}" for slot in range(started.slots)]
-            if started.simulated
-            else find_devices(started.config["general"]["worker"]["cpu_workers"])
-        )
-        if not started.simulated:
-            check_workdir(Path(started.workdir))
-            refetch(folder, state, Path(started.workdir))
-        executor = _executor(folder, started, devices, log[-1].ts)
-        return drive(folder, store, state, executor, [RunResumed()], watchers)
+        return _go_on(folder, store, watchers, speed)
+
+
+def _go_on(
+    folder: RunFolder, store: EventStore, watchers: Watchers, speed: float | None, told_seq: int | None = None
+) -> SearchState:
+    """Go on where the log ends; what comes after `told_seq` in it is new to listeners."""
+    log = list(store.read())
+    if not log or not isinstance(log[0].event, RunStarted):
+        raise RunError(f"{folder.path} holds no run: its log does not begin with RunStarted; start a new run")
+    started, state = log[0].event, SearchState()
+    if speed is not None and not started.simulated:
+        raise RunError("--speed goes with a simulated run: a real training takes the time it takes")
+    for recorded in log:
+        state = followed(state, recorded, folder.path)
+        is_told = told_seq is None or recorded.seq <= told_seq
+        for listener in watchers.replay if is_told else watchers.listeners:
+            listener(recorded)
+    _sweep(folder, state)
+    if state.is_over:
+        write_outputs(store, folder, state)
+        return state
+    devices = (
+        [f"sim:{slot}" for slot in range(started.slots)]
+        if started.simulated
+        else find_devices(started.config["general"]["worker"]["cpu_workers"])
+    )
+    if not started.simulated:
+        check_workdir(Path(started.workdir))
+        refetch(folder, state, Path(started.workdir))
+    executor = _executor(folder, started, devices, log[-1].ts, speed)
+    workdir, last_seq = Path(started.workdir), log[-1].seq
+    return drive(folder, store, state, executor, [RunResumed()], watchers, workdir, last_seq)
 
 
 def _sweep(folder: RunFolder, state: SearchState) -> None:
@@ -140,6 +156,26 @@ def _sweep(folder: RunFolder, state: SearchState) -> None:
         *(folder.checkpoints / f"{name}.safetensors" for name in state.deleted if re.fullmatch(CHECKPOINT, name)),
     ]:
         file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _making(folder: RunFolder, text: str, watchers: Watchers) -> Iterator[Watchers]:
+    """A new run folder, held, and who watches the run; the folder goes again where the run can't be set up."""
+    assignments: list[Recorded] = []
+
+    def notice(recorded: Recorded) -> None:
+        if isinstance(recorded.event, JobAssigned):
+            assignments.append(recorded)
+
+    made = _make(folder)
+    with folder.held():
+        try:
+            _fill(folder, text)
+            yield replace(watchers, listeners=(notice, *watchers.listeners))
+        except (UserError, StoreError, KeyboardInterrupt):
+            if not assignments:  # it is no run yet: later, what went wrong costs nothing that was done
+                _remove(folder, made)
+            raise
 
 
 def _make(folder: RunFolder) -> list[Path]:

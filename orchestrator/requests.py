@@ -1,73 +1,66 @@
-"""What people ask of a run by hand: a reignition. A live run hears of it by a signal, another one finds it in its log."""
+"""What people ask of a run: over the bus of a live one; of one that is stopped, in its log, where it finds it later."""
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import os
 import shlex
-import signal
-import time
+import socket
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import typer
 
-from lineage.events import ReignitionRequested
-from lineage.snapshot import open_snapshot
+from lineage.events import Event, Recorded, ReignitionRequested, RequestRefused
+from lineage.narration import narrate
 from lineage.store import EventStore
-from orchestrator.errors import InfrastructureError, UserError
+from lineage.story import Story
+from orchestrator import safe_yaml
+from orchestrator.config import shown
+from orchestrator.errors import UserError
 from orchestrator.history import followed
 from orchestrator.run_folder import RunFolder, find_run
-from orchestrator.search.proposal import sampled
+from orchestrator.search.control import Reignite, Request, Set, changed, typed, why_not_reignite
 from orchestrator.search.state import SearchState
 
-REIGNITE_SIGNAL = signal.SIGUSR1  # only the run's own user, or root, can send it
-ANSWER_TIMEOUT_S = 10.0
-PAUSE_S = 0.1
 
-
-def reignite(run: str) -> None:
-    """Ask a run to reignite its best network, and say when it will.
+def ask(run: str, request: Request, as_json: bool) -> None:
+    """Ask a run for something, and say what came of it.
 
     Raises:
-        UserError: nothing grows in this run, or it has no classification data.
+        UserError: the run refuses it, with the reason, or is not live and can't take it up later.
+        InfrastructureError: the run can't be reached.
     """
-    folder = find_run(run)
-    state, requests = _look(folder)
-    if objection := why_not_reignite(state):
-        raise UserError(f"run {folder.name} can't reignite: {objection}")
-    owner = folder.owner()
-    if not owner:
-        with open_snapshot(folder.database) as snapshot:
-            ((simulated,),) = snapshot.query("SELECT simulated FROM run").rows
-        with folder.held(), EventStore.open(folder.database) as store:
-            now = list(store.read())[-1].ts if simulated else datetime.now(UTC)  # a simulated run has its own clock
-            store.append([ReignitionRequested(by=user_name())], now)
-        typer.echo(f"recorded; it comes first when the run goes on: spnas-orch resume {shlex.quote(run)}")
-        return
-    os.kill(owner, REIGNITE_SIGNAL)
-    deadline = time.monotonic() + ANSWER_TIMEOUT_S
-    while _look(folder)[1] == requests:
-        if time.monotonic() > deadline:
-            raise InfrastructureError(f"process {owner} did not record the request within {ANSWER_TIMEOUT_S:.0f} s")
-        time.sleep(PAUSE_S)
-    typer.echo("requested: the best network is reignited as soon as the trainings before it have ended")
+    from orchestrator.live import client, targets
+
+    if targets.is_url(run):
+        target = targets.remote(run, None)
+        if target.key is None:
+            raise UserError(f"to ask {run} for something, put the key in its endpoint.json into ${targets.KEY}")
+    else:
+        folder = find_run(run)
+        if folder.owner() is None:
+            _record(folder, run, request, as_json)
+            return
+        target = targets.live(folder, run)
+    by = f"{user_name()}@{socket.gethostname()}"
+    answer = asyncio.run(client.ask(target, request.model_dump(mode="json"), by))
+    if "event" not in answer:
+        raise UserError(f"run {target.run} does not {typed(request)}: {answer.get('error')}")
+    _tell(Recorded.model_validate(answer["event"]), target.run, as_json)
 
 
-def why_not_reignite(state: SearchState) -> str | None:
-    """What stands against a reignition by hand; None: nothing."""
-    assert state.config is not None
-    if state.is_over:
-        return "it is over"
-    step = state.current_step
-    if step is None or state.step.phase != "serial":
-        return f"only serial growth can be reignited, and it is at step {step or 'none yet'}"
-    if state.step.search.reignite is None:
-        return f"{step}.search_algorithm has no reignite section, so there are no images to train on"
-    coming = state.items[-1:] and state.items[-1] in state.reignitions  # lights one more network
-    if sampled(state) + bool(coming) >= state.step.search.max_sample:
-        return f"all {state.step.search.max_sample} networks that max_sample allows are proposed"
-    return "one is requested already" if state.reignition_requested else None
+def setting(text: str) -> Set:
+    """The request of ``KEY=VALUE``, a YAML value. Raises UserError."""
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise UserError(f"{shown(text)}: expected KEY=VALUE, for example serial.search_algorithm.max_sample=20")
+    try:
+        return Set(key=key, value=safe_yaml.load(value))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{shown(text)}: {error}") from error
 
 
 def user_name() -> str:
@@ -78,11 +71,40 @@ def user_name() -> str:
     return f"uid {os.getuid()}"
 
 
-def _look(folder: RunFolder) -> tuple[SearchState, int]:
-    """State of a run, and how many requests it has recorded."""
-    state, requests = SearchState(), 0
-    with open_snapshot(folder.database) as store:
-        for recorded in store.read():
+def _tell(recorded: Recorded, run: str, as_json: bool) -> None:
+    if isinstance(recorded.event, RequestRefused):
+        raise UserError(f"run {run} does not {recorded.event.request}: {recorded.event.reason}")
+    if as_json:
+        sys.stdout.write(recorded.model_dump_json() + "\n")
+    else:
+        typer.echo(f"event {recorded.seq}: {narrate(Story(), recorded)}")
+
+
+def _record(folder: RunFolder, run: str, request: Request, as_json: bool) -> None:
+    """Put into the log what a run that does not go on now takes up when it does."""
+    if not isinstance(request, Reignite | Set):
+        raise UserError(f"run {run} is not live, so there is nothing to {typed(request)}: see spnas-orch status {run}")
+    with folder.held(), EventStore.open(folder.database) as store:
+        log = list(store.read())
+        state = SearchState()
+        for recorded in log:
             state = followed(state, recorded, folder.path)
-            requests += isinstance(recorded.event, ReignitionRequested)
-    return state, requests
+        simulated = bool(store.query("SELECT simulated FROM run").rows[0][0])
+        event = _answered(state, request)
+        if isinstance(event, str):
+            raise UserError(f"run {folder.name} does not {typed(request)}: {event}")
+        now = log[-1].ts if simulated else datetime.now(UTC)  # a simulated run has its own clock
+        (recorded,) = store.append([event], now)
+    if as_json:
+        _tell(recorded, run, as_json)
+    else:
+        typer.echo(f"recorded; it is taken up when the run goes on: spnas-orch resume {shlex.quote(run)}")
+
+
+def _answered(state: SearchState, request: Reignite | Set) -> Event | str:
+    by = user_name()
+    if state.is_over:
+        return "it is over"
+    if isinstance(request, Set):
+        return changed(state, request.key, request.value, by)
+    return why_not_reignite(state) or ReignitionRequested(by=by)

@@ -18,6 +18,7 @@ from lineage.events import (
     EpochFinished,
     Event,
     JobAssigned,
+    JobCancelled,
     JobFailed,
     JobFinished,
     Recorded,
@@ -35,6 +36,9 @@ from orchestrator.search.evolve import evolve, is_current
 from orchestrator.search.state import SearchState
 
 Listener = Callable[[Recorded], None]
+
+Request = Callable[[SearchState], Event]
+"""What somebody asks for: given what the run knows as it is recorded, the event that answers."""
 
 ROOM_S = 2.0  # between two looks for room on a full disk
 
@@ -56,7 +60,7 @@ class Runtime:
         self.listeners: list[Listener] = []
         self.is_asked_to_stop = False
         self._failing: set[Listener] = set()
-        self._asked: list[Event] = []
+        self._asked: list[tuple[Request, asyncio.Future[Recorded]]] = []
         self._is_asked = asyncio.Event()
         self._writer = writer
         self._executor = executor
@@ -69,28 +73,37 @@ class Runtime:
             await self._advance(first)
             await self._executor.start()
             while self.state.status == "running":
-                await self._advance(await self._reports())
+                await self._advance(await self._reports() or ())
             if self.state.status == "stopping":
                 await self._wind_down()
         finally:
+            for _, answer in self._asked:
+                answer.cancel()
             await self._executor.close()
         return self.state
 
-    def ask(self, request: Event) -> None:
-        """Record what somebody asks for, and decide upon it, as soon as the loop comes to it."""
-        self.is_asked_to_stop |= isinstance(request, StopRequested)
-        self._asked.append(request)
-        self._is_asked.set()
+    def ask(self, request: Request) -> asyncio.Future[Recorded]:
+        """Record the event that answers what somebody asks for, and decide upon it, as soon as the loop comes to it.
 
-    async def _reports(self) -> list[Event]:
-        """Reports and requests, as soon as there are any."""
+        The answer is cancelled if the run is over before.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        self._asked.append((request, answer))
+        self._is_asked.set()
+        return answer
+
+    def ask_to_stop(self, by: str) -> asyncio.Future[Recorded]:
+        """Let trainings finish their epoch, and stop."""
+        self.is_asked_to_stop = True
+        return self.ask(lambda _: StopRequested(by=by))
+
+    async def _reports(self) -> list[Event] | None:
+        """Reports, as soon as there are any (none: all is drained); None if somebody asked for something before."""
         reports = asyncio.ensure_future(self._executor.reports())
         asked = asyncio.ensure_future(self._is_asked.wait())
         try:
             await asyncio.wait({reports, asked}, return_when=asyncio.FIRST_COMPLETED)
-            requests, self._asked = self._asked, []
-            self._is_asked.clear()
-            return [*(reports.result() if reports.done() else ()), *requests]
+            return reports.result() if reports.done() else None
         finally:
             for task in (reports, asked):
                 task.cancel()
@@ -99,37 +112,47 @@ class Runtime:
     async def _wind_down(self) -> None:
         """Let every training come to the end of its epoch; what they report counts."""
         self._executor.drain()
-        while reports := await self._executor.reports():
-            await self._advance(reports)
+        while (reports := await self._reports()) != []:
+            await self._advance(reports or ())
         await self._record([RunStopped(reason="interrupted")])
 
     async def _advance(self, reports: Sequence[Event]) -> None:
-        """Record what is new and what follows from it, in one transaction; then carry the assignments out."""
+        """Record what is new, what answers requests, and what follows, in one transaction; then carry it out."""
         state, news = self.state, []
         for report in reports:
             if _is_news(state, report):
                 news.append(report)
                 state = evolve(state, report)
+        asked, self._asked = self._asked, []
+        self._is_asked.clear()
+        for request, _ in asked:
+            news.append(request(state))
+            state = evolve(state, news[-1])
         intents = plan(state)
-        await self._record([*news, *intents])
-        for event in intents:
+        recorded = await self._record([*news, *intents])
+        for (_, answer), one in zip(asked, recorded[len(news) - len(asked) :], strict=False):
+            if not answer.done():
+                answer.set_result(one)
+        for event in (*news, *intents):
             if isinstance(event, JobAssigned):
                 self._executor.assign(self.state, event)
             elif isinstance(event, CheckpointDeleted):
                 self._executor.delete(event.checkpoint)
+            elif isinstance(event, JobCancelled):
+                self._executor.cancel(event.job_id)
         for job_id in _ended(self.state, (*news, *intents)):
             self._executor.forget(job_id)
 
-    async def _record(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
-        for recorded in await self._appended(events):
+    async def _record(self, events: Sequence[Event]) -> list[Recorded]:
+        appended = await self._appended(events) if events else []
+        for recorded in appended:
             self.state = evolve(self.state, recorded.event)
             for listener in self.listeners:
                 try:
                     listener(recorded)
                 except Exception as error:  # whoever watches must not stop the search
                     self._tell(listener, error, recorded)
+        return appended
 
     def _tell(self, listener: Listener, error: Exception, recorded: Recorded) -> None:
         """That a listener failed, once; it may do better at a later event."""

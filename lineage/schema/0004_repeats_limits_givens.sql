@@ -14,7 +14,7 @@ CREATE TABLE run (
     simulated BOOLEAN NOT NULL,
     slots INTEGER NOT NULL,
     objectives VARCHAR[] NOT NULL, -- what pareto_front weighs AP against: flops, params, memory, latency
-    status VARCHAR NOT NULL, -- running, stopping, stopped, completed, failed
+    status VARCHAR NOT NULL, -- running, paused, stopping, stopped, completed, failed
     reason VARCHAR,
     best_candidate_id VARCHAR,
     started_at TIMESTAMP NOT NULL,

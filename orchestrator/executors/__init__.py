@@ -20,6 +20,9 @@ class Executor(Protocol):
     def delete(self, checkpoint: str) -> None:
         """Remove weights from the disk, if they are there."""
 
+    def cancel(self, job_id: str) -> None:
+        """End a job that runs, and report nothing of it; its device comes back with a `WorkerStarted`."""
+
     def forget(self, job_id: str) -> None:
         """Remove what is kept of a job in the middle: it is over."""
 

@@ -62,6 +62,7 @@ class _Slot:
     since: float | None = None  # when the worker was sent it, on the loop's clock; waits for room don't count
     heard: float = 0.0  # when the worker was last heard of
     hung: str | None = None  # why it was killed
+    cancelled: bool = False  # it was killed for its job
     deaths: int = 0  # with nothing to do
     killers: set[str] = field(default_factory=set)  # jobs that workers died of since one finished
     fault: str | None = None  # why no worker can be set up any more
@@ -97,6 +98,12 @@ class LocalExecutor:
     def delete(self, checkpoint: str) -> None:
         if re.fullmatch(CHECKPOINT, checkpoint):  # it may lead anywhere
             self._remove(f"{checkpoint}.safetensors")
+
+    def cancel(self, job_id: str) -> None:
+        for slot in self._slots.values():
+            if slot.job is not None and slot.job.job_id == job_id and slot.process is not None:
+                slot.job, slot.cancelled = None, True
+                kill(slot.process)
 
     def forget(self, job_id: str) -> None:
         if re.fullmatch(JOB_ID, job_id):
@@ -171,7 +178,7 @@ class LocalExecutor:
             limit=LINE_LIMIT_BYTES,
             start_new_session=True,  # Ctrl-C is for the orchestrator, which ends its workers itself
         )
-        slot.hung, slot.ready, slot.blocked = None, False, False
+        slot.hung, slot.ready, slot.blocked, slot.cancelled = None, False, False, False
         slot.heard = asyncio.get_running_loop().time()
         self._send(slot, slot.setup.model_dump_json().encode())
         if self._draining and slot.process.stdin is not None:
@@ -240,14 +247,15 @@ class LocalExecutor:
             slot.process = None
             self._end_if_drained()
             return
-        ending = f"was killed: {slot.hung}" if slot.hung else f"ended with {described(process.returncode)}"
+        reason = "its job was cancelled" if slot.cancelled else slot.hung
+        ending = f"was killed: {reason}" if reason else f"ended with {described(process.returncode)}"
         message = f"worker on {slot.setup.device} {ending}; see {self._log_of(slot)}"
         if slot.job is not None:
             job, slot.job = slot.job, None
             slot.killers.add(job.job_id)
             fault: Fault = "hang" if slot.hung else "crash"
             self._queue.put_nowait(JobFailed(job_id=job.job_id, attempt=job.attempt, fault=fault, message=message))
-        else:
+        elif not slot.cancelled:
             slot.deaths += 1
         self._queue.put_nowait(WorkerLost(device=slot.setup.device, message=message))
         slot.process = None

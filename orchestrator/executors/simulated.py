@@ -19,6 +19,7 @@ from lineage.events import EpochFinished, Event, JobAssigned, JobFinished, Weigh
 from lineage.morphism import preserves_function
 from orchestrator.search.state import Candidate, SearchState
 
+NAME = "simulated device"
 EPOCH_S = 60.0
 SECONDS_PER_GFLOP = 12.0
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -31,30 +32,42 @@ class SimulatedExecutor:
         self._devices = devices
         self._now = started_at
         self.speed = speed
-        self._due: list[tuple[datetime, int, list[Event]]] = []
+        self._due: list[tuple[datetime, int, JobAssigned, list[Event]]] = []
         self._started: list[Event] = []
         self._count = 0
         self._draining = False
+        self._is_there_more = asyncio.Event()
 
     def now(self) -> datetime:
         """Virtual time."""
         return self._now
 
     async def start(self) -> None:
-        self._started = [WorkerStarted(device=device, name="simulated device") for device in self._devices]
+        self._started = [WorkerStarted(device=device, name=NAME) for device in self._devices]
 
     def assign(self, state: SearchState, assigned: JobAssigned) -> None:
         reports, duration_s = simulate(state, assigned)
         self._count += 1
-        heapq.heappush(self._due, (self._now + timedelta(seconds=duration_s), self._count, reports))
+        heapq.heappush(self._due, (self._now + timedelta(seconds=duration_s), self._count, assigned, reports))
+        self._is_there_more.set()
 
     def delete(self, checkpoint: str) -> None:
         """There are no weights."""
+
+    def cancel(self, job_id: str) -> None:
+        cancelled = [assigned for _, _, assigned, _ in self._due if assigned.job_id == job_id]
+        self._due = [due for due in self._due if due[2] not in cancelled]
+        heapq.heapify(self._due)
+        self._started += [WorkerStarted(device=one.device, name=NAME) for one in cancelled]
+        self._is_there_more.set()
 
     def forget(self, job_id: str) -> None:
         """Nothing is kept."""
 
     async def reports(self) -> list[Event]:
+        self._is_there_more.clear()
+        if not (self._started or self._draining or self._due):  # the run is paused
+            await self._is_there_more.wait()
         if self._started:
             started, self._started = self._started, []
             return started
@@ -62,11 +75,12 @@ class SimulatedExecutor:
             return []
         due = self._due[0][0]
         await asyncio.sleep((due - self._now).total_seconds() / self.speed if self.speed is not None else 0)
-        self._now, _, reports = heapq.heappop(self._due)  # only now: whoever waits may stop waiting
+        self._now, *_, reports = heapq.heappop(self._due)  # only now: whoever waits may stop waiting
         return reports
 
     def drain(self) -> None:
         self._draining = True  # nothing is lost that can't be simulated again
+        self._is_there_more.set()
 
     async def close(self) -> None:
         self._due.clear()

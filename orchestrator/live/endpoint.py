@@ -36,6 +36,7 @@ class Endpoint(_Part):
     pid: int
     quack: Quack | None = None
     mqtt: Mqtt | None = None
+    key: str | None = None  # that requests are signed with
 
 
 def write(path: Path, endpoint: Endpoint) -> None:

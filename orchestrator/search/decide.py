@@ -89,7 +89,7 @@ def _why_stop(state: SearchState) -> str | None:
             continue
         if state.subject(job.subject_id).outcome == "done":
             return f"the weights of {job.subject_id} are gone and can't be made again: {job.fault}: {_told(job)}"
-        if job.subject_id == _indispensable(state):
+        if job.subject_id == indispensable(state):
             return f"{job.subject_id} could not be trained, and nothing goes on without it: {job.fault}: {_told(job)}"
     if len(abandoned := state.abandoned_in_a_row) < MAX_ABANDONED:
         return None
@@ -103,7 +103,7 @@ def _told(job: Job) -> str:
     return line if line == job.message.strip() else f"{line} (all of it: logs/{job.job_id}.log)"
 
 
-def _indispensable(state: SearchState) -> str | None:
+def indispensable(state: SearchState) -> str | None:
     """The first network of a step that everything else of the step needs, while it is not trained."""
     first = next((item for item in state.items if item in state.candidates), None)
     if state.current_step is None or first is None or state.step.phase == "audit":
@@ -151,7 +151,7 @@ def _next_step(state: SearchState) -> Event:
 
 
 def _assign(state: SearchState) -> tuple[Event, ...]:
-    if state.blocked:  # the disk is full: another training could not keep its weights either
+    if state.paused or state.blocked:  # the disk is full: another training could not keep its weights either
         return ()
     idle = [device for device, job_id in sorted(state.devices.items()) if job_id is None]
     assigned = []

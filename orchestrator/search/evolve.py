@@ -13,6 +13,7 @@ from lineage.events import (
     CheckpointDeleted,
     Event,
     JobAssigned,
+    JobCancelled,
     JobFailed,
     JobFinished,
     NetworkGiven,
@@ -21,10 +22,13 @@ from lineage.events import (
     ReignitionAbandoned,
     ReignitionProposed,
     ReignitionRequested,
+    RunContinued,
     RunFinished,
+    RunPaused,
     RunResumed,
     RunStarted,
     RunStopped,
+    SettingChanged,
     StopRequested,
     WorkerBlocked,
     WorkerLost,
@@ -34,6 +38,8 @@ from lineage.events import (
 from lineage.morphism import Blueprint
 from orchestrator.config import RunConfig
 from orchestrator.search.state import Candidate, Failure, FinishedStep, Job, Measurement, Reignition, SearchState
+
+SEED = "general.seed"
 
 
 def evolve(state: SearchState, event: Event) -> SearchState:
@@ -71,11 +77,20 @@ def evolve(state: SearchState, event: Event) -> SearchState:
             return _opened(state, event.reignition_id)
         case ReignitionRequested():
             return replace(state, reignition_requested=True)
+        case RunPaused() | RunContinued():
+            return replace(state, paused=isinstance(event, RunPaused))
+        case JobCancelled():
+            return _cancelled(state, event)
+        case SettingChanged():
+            assert state.config is not None
+            config = state.config.with_value(event.key, event.value)
+            return replace(state, config=config, seed=config.general.seed if event.key == SEED else state.seed)
         case CandidateRuledOut():
             candidate = replace(state.candidates[event.candidate_id], ruled_out=True)
             return replace(state, candidates=state.candidates | {event.candidate_id: candidate})
         case CandidateAbandoned():
-            state = replace(state, abandoned_in_a_row=(*state.abandoned_in_a_row, event.candidate_id))
+            if event.fault != "cancelled":
+                state = replace(state, abandoned_in_a_row=(*state.abandoned_in_a_row, event.candidate_id))
             return _closed(state, event.candidate_id, "abandoned")
         case ReignitionAbandoned():
             return _closed(state, event.reignition_id, "abandoned")
@@ -111,6 +126,7 @@ def _resumed(state: SearchState) -> SearchState:
     return replace(
         state,
         status="running",
+        paused=False,
         devices={},
         blocked=frozenset(),
         lost=frozenset(),
@@ -227,6 +243,17 @@ def _ended(state: SearchState, event: JobFinished | JobFailed) -> SearchState:
         )
         return replace(state, reignitions=state.reignitions | {job.subject_id: reignition})
     return _measured(state, job, event)
+
+
+def _cancelled(state: SearchState, event: JobCancelled) -> SearchState:
+    """Without the job, and without its device until another worker has started there."""
+    if not is_current(state, event.job_id, event.attempt):
+        return state
+    device = state.jobs[event.job_id].device
+    assert device is not None
+    message = f"cancelled by {event.by}"
+    failed = JobFailed(job_id=event.job_id, attempt=event.attempt, fault="cancelled", message=message)
+    return _lost(_ended(state, failed), device)
 
 
 def _measured(state: SearchState, job: Job, event: JobFinished) -> SearchState:

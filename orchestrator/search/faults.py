@@ -7,6 +7,7 @@
 | crash, hang, bug | again after a pause, twice for a crash |
 | lost_device | again elsewhere or on the device's next worker; the network is not to blame, but three times is enough |
 | broken_promise | given up at once: it would fail again |
+| cancelled | given up at once: somebody asked for it |
 | checkpoint | a file that is missing or damaged is made again by the training that made it (`weights`), twice |
 | disk_full | again after a pause, four times; then the run stops. (Weights wait in the worker until there is room.) |
 | data | the run stops until somebody has mended what is missing or damaged; a reignition is given up |
@@ -29,6 +30,7 @@ ATTEMPTS: dict[Fault, int] = {
     "bug": 2,
     "lost_device": 3,
     "broken_promise": 1,
+    "cancelled": 1,
     "checkpoint": 3,
     "disk_full": 5,
 }

@@ -133,6 +133,7 @@ class SearchState:
     jobs: dict[str, Job] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)  # step -> candidate
     reignition_requested: bool = False
+    paused: bool = False
     abandoned_in_a_row: tuple[str, ...] = ()  # candidates since one was trained, or the run resumed
     open_subjects: tuple[str, ...] = ()  # subjects without an outcome, in the order of decision
     devices: dict[str, str | None] = field(default_factory=dict)  # device -> job running there

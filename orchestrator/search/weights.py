@@ -60,6 +60,17 @@ def needs(state: SearchState, subject_id: str) -> frozenset[str]:
     return frozenset(checkpoint for checkpoint in found if checkpoint is not None)
 
 
+def kept(state: SearchState) -> dict[str, str | None]:
+    """Checkpoints that the run should have, and the candidate or reignition that made each (None: it was given)."""
+    found: dict[str, str | None] = {}
+    for candidate in state.candidates.values():
+        if candidate.outcome == "given" and candidate.checkpoint is not None:
+            found[candidate.checkpoint] = None
+        found |= {one.checkpoint: candidate.candidate_id for one in candidate.measurements.values()}
+    found |= {one.checkpoint: name for name, one in state.reignitions.items() if one.checkpoint is not None}
+    return {checkpoint: subject for checkpoint, subject in found.items() if checkpoint not in state.deleted}
+
+
 def owner_of(state: SearchState, checkpoint: str) -> Training | None:
     """The training that made a checkpoint and can make it again; None: it was given, or nobody knows it."""
     for candidate in state.candidates.values():

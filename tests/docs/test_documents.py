@@ -14,6 +14,7 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
 from orchestrator.general import General
+from orchestrator.live import reference
 from orchestrator.sections import Step
 
 ROOT = Path(__file__).parents[2]
@@ -140,3 +141,18 @@ def test_the_licence_is_apache_2_in_full() -> None:
     assert text.strip().startswith("Apache License\n                           Version 2.0, January 2004")
     assert all(f"\n   {number}. " in text for number in range(1, 10))
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_the_reference_of_events_is_what_the_types_say() -> None:
+    assert (ROOT / "docs" / "events.md").read_text(encoding="utf-8") == reference.document(), "run make docs"
+    assert (ROOT / "docs" / "events.schema.json").read_text(encoding="utf-8") == reference.schema(), "run make docs"
+
+
+def test_every_kind_of_event_and_request_is_in_the_reference() -> None:
+    text = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    assert [kind.__name__ for kind in reference.kinds()] == re.findall(r"^### (\w+)$", text, re.MULTILINE)
+    assert set(re.findall(r'"request": "(\w+)"', text)) == {
+        *("events", "pause", "continue", "stop", "reignite"),
+        "cancel",
+        "set",
+    }

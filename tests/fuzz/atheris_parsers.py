@@ -58,7 +58,8 @@ def quantities(data: bytes) -> None:
 
 
 def configurations(data: bytes) -> None:
-    from orchestrator.config_file import load_config, parse_config
+    from orchestrator.config_faults import parse_config
+    from orchestrator.config_file import load_config
     from orchestrator.errors import ConfigError
 
     path = PLACE / "c.yml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_a_live_run_reignites_its_best_network_when_asked_to_and_goes_on(tmp_pat
     process = started(tmp_path, speed=120)
     asked = spnas(tmp_path, "reignite", "run")
     assert asked.returncode == 0, asked.stderr
-    assert asked.stdout.startswith("requested")
+    assert re.fullmatch(r"event \d+: reignition requested by \S+@\S+\n", asked.stdout)
     story, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "by reignite" in story
@@ -66,7 +67,7 @@ def test_a_finished_run_can_not_be_reignited(tmp_path: Path):
     spnas(tmp_path, "start", str(EXAMPLE), "--simulate", "--no-tui", "--run-dir", "run")
     refused = spnas(tmp_path, "reignite", "run")
     assert refused.returncode == 2
-    assert refused.stderr == "error: run run can't reignite: it is over\n"
+    assert refused.stderr == "error: run run does not reignite: it is over\n"
 
 
 def test_a_run_without_images_to_classify_says_which_section_it_lacks(tmp_path: Path):

@@ -176,6 +176,16 @@ def histories(draw: st.DrawFn) -> list[ev.Event]:
     return history
 
 
+REQUESTS: list[ev.Event] = [
+    ev.StopRequested(by="somebody"),
+    ev.ReignitionRequested(by="somebody"),
+    ev.RunPaused(by="somebody"),
+    ev.RunContinued(by="somebody"),
+    ev.JobCancelled(job_id="j-1", attempt=1, by="somebody"),
+    ev.SettingChanged(key="serial.search_algorithm.max_sample", value=9, before=6, by="somebody"),
+    ev.RequestRefused(request="cancel j-9", reason="no training of that name runs", by="somebody"),
+]
+
 INTERRUPTIONS: list[ev.Event] = [
     ev.RunStopped(reason="interrupted"),
     ev.RunResumed(),
@@ -183,17 +193,17 @@ INTERRUPTIONS: list[ev.Event] = [
     ev.WorkerLost(device="cpu:0", message="killed"),
     ev.CandidateAbandoned(candidate_id="s-1", fault="out_of_memory", message="no memory"),
     ev.CandidateRuledOut(candidate_id="s-1", limit="latency", measured=23.1, allowed=20),
-    ev.ReignitionRequested(by="somebody"),
     ev.ReignitionAbandoned(reignition_id="i-1", fault="data", message="no data"),
     ev.PhaseFinished(
         step="serial", phase="serial", reason="exhausted", best_candidate_id="s-0", refused={"duplicate": 1000}
     ),
     ev.RunFinished(outcome="completed", reason="end of pipeline", best_candidate_id="s-0"),
-    ev.StopRequested(by="somebody"),
+    *REQUESTS,
     ev.WorkerBlocked(device="cpu:0", reason="no space left on device"),
     ev.WorkerUnblocked(device="cpu:0"),
     ev.RecordingDelayed(reason="no space left on device", seconds=61.5),
     ev.CheckpointDeleted(checkpoint="c" * 64, subject_id="s-0"),
+    ev.RunForked(source="/runs/r", at_seq=3, by="somebody"),
 ]
 
 

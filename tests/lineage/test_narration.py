@@ -12,6 +12,7 @@ from lineage.events import (
     EpochFinished,
     Event,
     JobAssigned,
+    JobCancelled,
     JobFailed,
     JobFinished,
     NetworkGiven,
@@ -22,10 +23,14 @@ from lineage.events import (
     ReignitionAbandoned,
     ReignitionProposed,
     ReignitionRequested,
+    RequestRefused,
+    RunContinued,
     RunFinished,
+    RunPaused,
     RunResumed,
     RunStarted,
     RunStopped,
+    SettingChanged,
     StopRequested,
     WeightsInherited,
     WorkerBlocked,
@@ -379,6 +384,28 @@ def test_what_keeps_a_run_going_and_what_ends_it():
         None,
         "s-0001 AP 0.100 (best): b_11-21_0-0, 1m00s",
         "stop requested by somebody; asked once more, it stops at once",
+    ]
+
+
+def test_requests_are_told_with_who_asked():
+    lines = told(
+        STARTED,
+        SEED,
+        assigned("j-1", "s-0001"),
+        RunPaused(by="ann"),
+        RunContinued(by="ann"),
+        SettingChanged(key="serial.search_algorithm.max_sample", value=9, before=6, by="ann"),
+        RequestRefused(request="cancel j-9", reason="no training of that name runs", by="bob"),
+        JobCancelled(job_id="j-1", attempt=1, by="ann"),
+        finished("j-1", ap=0.9),
+    )
+    assert lines[3:] == [
+        "paused by ann: no training begins",
+        "continued by ann",
+        "serial.search_algorithm.max_sample set to 9 by ann, before 6",
+        "cancel j-9 refused, asked by bob: no training of that name runs",
+        "j-1 cancelled by ann",
+        None,
     ]
 
 

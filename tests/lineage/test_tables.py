@@ -8,6 +8,7 @@ import pytest
 from histories import (
     INTERRUPTIONS,
     NOON,
+    REQUESTS,
     assigned,
     epoch,
     failed,
@@ -240,7 +241,40 @@ def test_an_attempt_has_one_outcome(store: EventStore, outcome: ev.Event) -> Non
 def test_events_about_something_unknown_change_no_row(store: EventStore) -> None:
     before = tables(store)
     store.append([*LATE, *INTERRUPTIONS], NOON)
-    assert tables(store) == before
+    assert tables(store) | {"requests": []} == before
+
+
+def test_every_request_is_a_row_with_who_asked_and_why_it_was_refused(store: EventStore) -> None:
+    store.append(REQUESTS, NOON)
+    assert store.query("SELECT request, who, refused FROM requests ORDER BY seq").rows == [
+        ("stop", "somebody", None),
+        ("reignite", "somebody", None),
+        ("pause", "somebody", None),
+        ("continue", "somebody", None),
+        ("cancel j-1", "somebody", None),
+        ("set serial.search_algorithm.max_sample=9", "somebody", None),
+        ("cancel j-9", "somebody", "no training of that name runs"),
+    ]
+
+
+def test_a_run_is_paused_until_it_is_continued_or_resumed(store: EventStore) -> None:
+    def status() -> str:
+        ((found,),) = store.query("SELECT status FROM run").rows
+        return found
+
+    store.append([run_started(), ev.RunPaused(by="ann")], NOON)
+    assert status() == "paused"
+    store.append([ev.RunContinued(by="ann")], NOON)
+    assert status() == "running"
+    store.append([ev.RunPaused(by="ann"), ev.RunResumed()], NOON)
+    assert status() == "running"
+
+
+def test_a_cancelled_job_has_failed_and_its_candidate_waits(store: EventStore) -> None:
+    store.append([proposed("s-1", "s-0"), assigned("j-1", "s-1")], NOON)
+    store.append([ev.JobCancelled(job_id="j-1", attempt=1, by="ann"), finished("j-1")], NOON)
+    assert some(store, "jobs", "j-1", "status", "fault", "message") == ("failed", "cancelled", "cancelled by ann")
+    assert some(store, "candidates", "s-1", "status", "running") == ("proposed", 0)
 
 
 def test_abandoned_candidates_keep_the_reason_and_are_never_ranked(store: EventStore) -> None:

@@ -17,7 +17,7 @@ from lineage.events import (
 )
 from lineage.store import EventStore
 from orchestrator.config import RunConfig
-from orchestrator.config_file import parse_config
+from orchestrator.config_faults import parse_config
 from orchestrator.run_folder import RunFolder
 from orchestrator.sources import given_networks
 

@@ -51,6 +51,8 @@ def main() -> None:
         if mode == "refuse_later" and job.job_id != "j-s-0001":
             once.touch()
             os._exit(9)
+        if mode == "hang_once" and job.job_id == "j-s-0002":
+            time.sleep(60)
         if mode == "stop" and job.job_id == "j-s-0002" and job.attempt == 1:
             os.kill(os.getpid(), signal.SIGSTOP)
         if mode == "hang" and job.job_id == "j-s-0002" and job.attempt == 1:

@@ -24,7 +24,7 @@ from lineage.events import (
     WorkerStarted,
 )
 from lineage.morphism import Blueprint
-from orchestrator.config_file import parse_config
+from orchestrator.config_faults import parse_config
 from orchestrator.executors.simulated import simulate
 from orchestrator.search.decide import plan
 from orchestrator.search.evolve import evolve

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from orchestrator.config import RunConfig
-from orchestrator.config_file import load_config, parse_config
+from orchestrator.config_faults import parse_config
+from orchestrator.config_file import load_config
 from orchestrator.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"

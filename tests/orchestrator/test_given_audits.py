@@ -16,7 +16,7 @@ from lineage.events import (
     JobFinished,
 )
 from orchestrator.config import RunConfig
-from orchestrator.config_file import parse_config
+from orchestrator.config_faults import parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.jobs import job_of
 from orchestrator.run_folder import RunFolder

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.config_file import load_config, parse_config
+from orchestrator.config_faults import parse_config
+from orchestrator.config_file import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.general import General, Worker
 from orchestrator.notices import notices
@@ -151,7 +152,7 @@ IGNORED = [
     (section, key)
     for section, model in [("general", General), ("general.worker", Worker), ("nas1.pipe_step", PipeStep)]
     for key in model.model_fields
-    if key not in {"worker", "seed", "make_data", "objectives", "devices_per_job", "cpu_workers", "type"}
+    if key not in {"worker", "sql", "bus", "seed", "make_data", "objectives", "devices_per_job", "cpu_workers", "type"}
     and key not in {"keep_checkpoints", "disk_quota"}
 ]
 

@@ -20,7 +20,7 @@ from lineage.cost import Cost, Heads, cost
 from lineage.events import CandidateProposed, Event, NetworkGiven, ReignitionProposed
 from orchestrator import forecast, plan_display, planning
 from orchestrator.cli import app
-from orchestrator.config_file import parse_config
+from orchestrator.config_faults import parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.preparation import KindTimes, TemplateFacts
 

@@ -15,9 +15,12 @@ from given import configuration, run_started
 from lineage.events import (
     Event,
     JobAssigned,
+    JobCancelled,
     JobFailed,
     JobFinished,
     Recorded,
+    RequestRefused,
+    RunFinished,
     RunStopped,
     StopRequested,
     WorkerLost,
@@ -32,6 +35,7 @@ from orchestrator.executors.patience import Patience
 from orchestrator.executors.simulated import SimulatedExecutor, simulate
 from orchestrator.runtime import Runtime
 from orchestrator.search import faults
+from orchestrator.search.control import Cancel, Continue, Pause, answered
 from orchestrator.search.state import SearchState
 from trainers.protocol import WorkerSetup
 
@@ -59,7 +63,7 @@ def run(store: EventStore, executor: Executor, stop_after: int | None = None) ->
         def listen(recorded: Recorded) -> None:
             heard.append(recorded)
             if len(heard) == stop_after:
-                runtime.ask(StopRequested(by="somebody"))
+                runtime.ask_to_stop("somebody")
 
         runtime.listeners.append(listen)
         return await runtime.run([run_started(configuration())])
@@ -179,6 +183,91 @@ def test_a_template_that_goes_missing_ends_the_run_with_the_reason_and_nothing_i
     assert len(failed) == 2
 
 
+def test_a_cancelled_training_ends_with_its_worker_and_the_search_goes_on(store: EventStore, tmp_path: Path):
+    answers: list[asyncio.Future[Recorded]] = []
+
+    async def search() -> SearchState:
+        executor = workers(tmp_path, "hang_once")
+        runtime = Runtime(SearchState(), writer, executor, lambda: datetime.now(UTC))
+
+        def listen(recorded: Recorded) -> None:
+            if isinstance(recorded.event, JobAssigned) and recorded.event.subject_id == "s-0002":
+                answers.append(runtime.ask(lambda state: answered(state, Cancel(job="s-0002"), "ann")))
+
+        runtime.listeners.append(listen)
+        return await runtime.run([run_started(configuration())])
+
+    with EventWriter(store) as writer:
+        state = asyncio.run(search())
+    assert state.status == "completed"
+    (cancelled,) = [one for one in store.read() if isinstance(one.event, JobCancelled)]
+    assert answers[0].result() == cancelled
+    assert state.candidates["s-0002"].outcome == "abandoned"
+    lost = [one.event.message for one in store.read() if isinstance(one.event, WorkerLost)]
+    assert len(lost) == 1
+    assert "was killed: its job was cancelled" in lost[0]
+
+
+def test_a_paused_search_waits_and_goes_on(store: EventStore):
+    executor = SimulatedExecutor(["sim:0", "sim:1"])
+
+    async def search() -> SearchState:
+        runtime = Runtime(SearchState(), writer, executor, executor.now)
+
+        def listen(recorded: Recorded) -> None:
+            if isinstance(recorded.event, JobFinished) and recorded.event.job_id == "j-s-0002":
+                runtime.ask(lambda state: answered(state, Pause(), "ann"))
+
+        runtime.listeners.append(listen)
+        running = asyncio.ensure_future(runtime.run([run_started(configuration())]))
+        while not (runtime.state.paused and not any(runtime.state.devices.values())):
+            await asyncio.sleep(0.01)
+        before = len(list(store.read()))
+        await asyncio.sleep(0.2)
+        assert len(list(store.read())) == before
+        refused = await runtime.ask(lambda state: answered(state, Pause(), "ann"))
+        assert isinstance(refused.event, RequestRefused)
+        await runtime.ask(lambda state: answered(state, Continue(), "ann"))
+        return await running
+
+    with EventWriter(store) as writer:
+        assert asyncio.run(asyncio.wait_for(search(), 60)).status == "completed"
+
+
+def test_a_paused_search_can_be_stopped(store: EventStore):
+    executor = SimulatedExecutor(["sim:0"])
+
+    async def search() -> SearchState:
+        runtime = Runtime(SearchState(), writer, executor, executor.now)
+        running = asyncio.ensure_future(runtime.run([run_started(configuration(), slots=1, window=1)]))
+        await runtime.ask(lambda state: answered(state, Pause(), "ann"))
+        await asyncio.sleep(0.1)
+        await runtime.ask_to_stop("ann")
+        return await running
+
+    with EventWriter(store) as writer:
+        assert asyncio.run(asyncio.wait_for(search(), 60)).status == "stopped"
+
+
+def test_a_request_that_comes_too_late_is_not_answered(store: EventStore):
+    executor = SimulatedExecutor(["sim:0"])
+
+    async def search() -> asyncio.Future[Recorded]:
+        runtime = Runtime(SearchState(), writer, executor, executor.now)
+        answers = []
+
+        def listen(recorded: Recorded) -> None:
+            if isinstance(recorded.event, RunFinished):
+                answers.append(runtime.ask(lambda state: answered(state, Pause(), "ann")))
+
+        runtime.listeners.append(listen)
+        await runtime.run([run_started(configuration(), slots=1, window=1)])
+        return answers[0]
+
+    with EventWriter(store) as writer:
+        assert asyncio.run(search()).cancelled()
+
+
 def test_what_is_kept_of_a_training_goes_once_its_end_is_recorded(store: EventStore, tmp_path: Path):
     kept = [tmp_path / f"{job_id}.{'0' * 64}.unfinished" for job_id in ("j-s-0001", "j-s-0002", "j-x")]
     for file in kept:
@@ -225,7 +314,7 @@ def test_a_run_that_is_asked_to_stop_lets_trainings_finish_or_keep_their_epoch(s
         def listen(recorded: Recorded) -> None:
             heard.append(recorded)
             if isinstance(recorded.event, JobAssigned) and recorded.event.subject_id == "s-0003":
-                asyncio.get_running_loop().call_later(0.3, runtime.ask, StopRequested(by="somebody"))
+                asyncio.get_running_loop().call_later(0.3, runtime.ask_to_stop, "somebody")
 
         runtime.listeners.append(listen)
         return await runtime.run([run_started(configuration())])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lineage.events import RunStarted, from_json, to_json
 from orchestrator.config import RunConfig
-from orchestrator.config_file import parse_config
+from orchestrator.config_faults import parse_config
 from orchestrator.errors import ConfigError
 
 OLDER = Path(__file__).parents[1] / "fixtures" / "config_of_an_older_run.json"

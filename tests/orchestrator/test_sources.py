@@ -25,7 +25,7 @@ from lineage.events import (
 )
 from lineage.morphism import Blueprint
 from orchestrator.config import RunConfig
-from orchestrator.config_file import parse_config
+from orchestrator.config_faults import parse_config
 from orchestrator.errors import ConfigError, RunError
 from orchestrator.refetch import refetch
 from orchestrator.run_folder import RunFolder

@@ -261,6 +261,9 @@ class _Executor:
         assert checkpoint in world.weights or world.plan.losses, f"{checkpoint} is deleted twice\n{world.story()}"
         world.weights.discard(checkpoint)
 
+    def cancel(self, job_id: str) -> None:
+        """Nobody asks a world for anything."""
+
     def forget(self, job_id: str) -> None:
         """Trainings of a world are kept whole or not at all."""
 

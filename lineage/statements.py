@@ -1,0 +1,37 @@
+"""Text in SQL as DuckDB's own lexer and parser see it: where its statements end, and whether one is a SELECT."""
+
+from __future__ import annotations
+
+import itertools
+
+import duckdb
+import pydantic_core
+
+from lineage.errors import QueryError
+
+_END = b";"
+
+
+def split(text: str) -> list[str]:
+    """The statements of a text, without what ends them; comments alone are none."""
+    content = text.encode()
+    starts = [start for start, _ in duckdb.tokenize(text)]
+    ends = [start for start in starts if content.startswith(_END, start)]
+    cuts = itertools.pairwise([0, *(end + 1 for end in ends), len(content) + 1])
+    return [content[start : end - 1].decode() for start, end in cuts if any(start <= at < end - 1 for at in starts)]
+
+
+def is_complete(text: str) -> bool:
+    """Whether a text ends with the end of a statement, and not in a string or a comment."""
+    tokens = duckdb.tokenize(text)
+    return bool(tokens) and text.encode().startswith(_END, tokens[-1][0])
+
+
+def must_be_select(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raise QueryError unless `sql` is a single SELECT."""
+    statements = cursor.extract_statements(sql)
+    if len(statements) != 1:
+        raise QueryError(f"expected one SELECT, found {len(statements)} statements")
+    (serialized,) = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchone() or ("",)
+    if pydantic_core.from_json(serialized)["error"]:
+        raise QueryError(f"only SELECT is allowed, found {statements[0].type.name}")

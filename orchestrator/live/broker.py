@@ -1,0 +1,90 @@
+"""The embedded broker: amqtt, on this machine's own address, for whoever has the password in ``endpoint.json``.
+
+Two names are let in: the run itself, which says what it likes, and its owner, who may listen to everything and say what goes
+to ``requests``. Passwords are random and long, so they are compared as they are: a hash that is slow on purpose would stop
+the broker for the time of each.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from amqtt.broker import Broker
+from amqtt.contexts import Action
+from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
+from amqtt.session import Session
+
+RUN, OWNER = "run", "owner"
+HOST = "127.0.0.1"
+MAX_CONNECTIONS = 200
+
+
+class Doorkeeper(BaseAuthPlugin):
+    """Lets in who has one of the passwords."""
+
+    @dataclass
+    class Config:
+        passwords: dict[str, str] = field(default_factory=dict)
+
+    async def authenticate(self, *, session: Session) -> bool | None:
+        known: dict[str, str] = self.config.passwords
+        expected, given = known.get(session.username or ""), session.password or ""
+        return expected is not None and hmac.compare_digest(expected.encode(), given.encode())
+
+
+class Rules(BaseTopicPlugin):
+    """The owner says nothing but requests."""
+
+    @dataclass
+    class Config:
+        requests: str = ""  # a regular expression
+
+    async def topic_filtering(
+        self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
+    ) -> bool | None:
+        if session is not None and session.username == RUN:
+            return True
+        return action != Action.PUBLISH or re.fullmatch(self.config.requests, topic or "") is not None
+
+
+class _Subscriptions(dict[str, Any]):
+    """By filter. amqtt goes through them while clients come and go, and would give a message up then."""
+
+    def items(self) -> Any:
+        return list(super().items())
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A broker that lives as long as this process."""
+
+    broker: Broker
+    port: int
+
+    @property
+    def clients(self) -> int:
+        """How many are connected, the run itself among them."""
+        return sum(session.transitions.state == "connected" for session, _ in self.broker.sessions.values())
+
+
+async def start(run_password: str, owner_password: str, requests: str) -> Embedded:
+    """Start a broker; below the topic `requests` its owner may publish."""
+    logging.getLogger("amqtt").setLevel(logging.CRITICAL)  # a client that hangs makes it say so by the thousand
+    logging.getLogger("transitions").setLevel(logging.CRITICAL)
+    name = __name__
+    config: dict[str, Any] = {
+        "listeners": {"default": {"type": "tcp", "bind": f"{HOST}:0", "max_connections": MAX_CONNECTIONS}},
+        "plugins": {
+            f"{name}.Doorkeeper": {"passwords": {RUN: run_password, OWNER: owner_password}},
+            f"{name}.Rules": {"requests": f"{re.escape(requests)}/[^/]+"},
+        },
+    }
+    broker = Broker(config)
+    broker._subscriptions = _Subscriptions()
+    await broker.start()
+    port: int = broker._servers["default"].instance.sockets[0].getsockname()[1]
+    return Embedded(broker, port)

@@ -1,0 +1,60 @@
+"""A process that publishes a live run's events on MQTT and hears requests there: `python -m orchestrator.live.bus_server`.
+
+Its first line of input is a `Setup`, the others are events as they become durable, and answers to requests; its output are
+the address of the broker, and requests that are signed with the run's key. It runs the embedded broker where no other is
+named. It ends with its input, once the broker has all events, or some seconds later. A process of its own, so that no
+broker and no client takes time or memory from the search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+from lineage.events import Recorded
+from orchestrator.live.beside import give_way
+from orchestrator.live.resources import end_beyond
+from orchestrator.live.server import Server, Setup, open_way
+
+MAX_BYTES = 2**30  # of memory: clients that do not read are kept for by the embedded broker
+LINE_LIMIT_BYTES = 2**25
+
+
+def say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+async def serve(setup: Setup, lines: asyncio.StreamReader) -> None:
+    way = await open_way(setup)
+    say({"mqtt": way.offered.model_dump()})
+    server = Server(setup, way.address, say)
+    async with asyncio.TaskGroup() as group:
+        beside = [group.create_task(task) for task in (server.publisher.run(), server.idle(), end_beyond(MAX_BYTES))]
+        while line := await lines.readline():
+            said = json.loads(line)
+            if "answer" in said:
+                await server.answer(said)
+            else:
+                server.publisher.publish(Recorded.model_validate(said))
+        await server.rest()
+        for task in beside:
+            task.cancel()
+
+
+async def main() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
+    give_way(5)
+    lines = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    await serve(Setup.model_validate_json(await lines.readline()), lines)
+    os._exit(0)  # the embedded broker would wait for its clients
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

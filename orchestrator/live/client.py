@@ -1,0 +1,201 @@
+"""The other end of the bus: asking a live run for something, and following it, from this machine or another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiomqtt
+from pydantic import ValidationError
+
+from lineage.events import Recorded
+from orchestrator.errors import InfrastructureError
+from orchestrator.live.address import Address
+from orchestrator.live.messages import OVER, Envelope, Status, signature, topic
+
+ANSWER_S = 10.0  # that a run has to answer
+RETURN_S = 30.0  # that a run which was lost has to come back
+PAUSE_S = 2.0  # before a broker is tried again
+MOST_LIVE = 10_000  # events that are held while those before them are missing
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A run on a broker; `key` is needed to ask for something."""
+
+    address: Address
+    prefix: str
+    run: str
+    key: str | None = None
+
+    def topic(self, *rest: str) -> str:
+        return topic(self.prefix, self.run, *rest)
+
+
+async def ask(target: Target, body: dict[str, Any], by: str) -> dict[str, Any]:
+    """What a live run answers to a request: ``{"event": ...}`` or ``{"error": ...}``.
+
+    Raises:
+        InfrastructureError: the broker can't be reached, or nobody answers.
+    """
+    try:
+        async with asyncio.timeout(2 * ANSWER_S), target.address.client() as client:
+            session = _Session(client, target)
+            await session.begin()
+            async with asyncio.timeout(ANSWER_S):
+                while session.status is None or session.status.state == "lost":
+                    await session.hear()
+            identity = await session.request(body, by)
+            async with asyncio.timeout(ANSWER_S):
+                while (answer := await session.hear()) is None or answer.get("id") != identity:
+                    pass
+            return answer
+    except TimeoutError:
+        raise InfrastructureError(f"run {target.run} did not answer on {_at(target)} within {ANSWER_S:.0f} s") from None
+    except (aiomqtt.MqttError, OSError) as error:
+        raise InfrastructureError(f"the broker on {_at(target)} can't be reached: {error}") from error
+
+
+async def follow(target: Target, after: int) -> AsyncIterator[Recorded]:
+    """Every event after a sequence number, in order, each once; ends with the run. Tries a broker again that goes away.
+
+    Raises:
+        InfrastructureError: there is no such run on the broker, its past can't be had, or it was lost and did not return.
+    """
+    last, was_there = after, False
+    while True:
+        try:
+            async with target.address.client() as client:
+                session = _Session(client, target)
+                await session.begin("events/+")
+                async for recorded in _followed(session, last):
+                    was_there, last = True, recorded.seq
+                    yield recorded
+                return
+        except (aiomqtt.MqttError, OSError) as error:
+            if not was_there:
+                raise InfrastructureError(f"the broker on {_at(target)} can't be reached: {error}") from error
+            sys.stderr.write(f"note: the broker on {_at(target)} is gone ({error}); it is tried again\n")
+            await asyncio.sleep(PAUSE_S)
+
+
+async def _followed(session: _Session, last: int) -> AsyncIterator[Recorded]:
+    """Live events, and pages of those that are missing before them."""
+    asked_at: float | None = time.monotonic()
+    await session.ask_for_events(last)
+    lost_at: float | None = None
+    while True:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                answer = await session.hear()
+        except TimeoutError:
+            answer = None
+        found = session.take(answer, last)
+        for one in found:
+            last = one.seq
+            yield one
+        status, now = session.status, time.monotonic()
+        lost_at = None if status is None or status.state != "lost" else lost_at or now
+        if answer is not None:
+            asked_at = None
+            if found:
+                asked_at = now
+                await session.ask_for_events(last)
+        elif session.head > last and asked_at is None:
+            asked_at = now
+            await session.ask_for_events(last)
+        if status is not None and status.state in OVER and status.state != "lost" and last >= session.head:
+            return
+        session.must_go_on(last, asked_at, lost_at, now)
+
+
+class _Session:
+    """One connection."""
+
+    def __init__(self, client: aiomqtt.Client, target: Target) -> None:
+        self._client, self._target = client, target
+        self._name = secrets.token_hex(8)
+        self._live: dict[int, Recorded] = {}
+        self.status: Status | None = None
+        self.head = 0
+
+    async def begin(self, *more: str) -> None:
+        for what in ("status", f"replies/{self._name}", *more):
+            await self._client.subscribe(self._target.topic(what), qos=1)
+
+    async def request(self, body: dict[str, Any], by: str) -> str:
+        """Send a request, signed if there is a key; its id."""
+        session = "" if self.status is None else self.status.session
+        envelope = Envelope(id=secrets.token_hex(8), by=by, body=body, session=session)
+        if self._target.key is not None:
+            signed = signature(self._target.key, self._target.run, envelope)
+            envelope = envelope.model_copy(update={"signature": signed})
+        await self._client.publish(self._target.topic("requests", self._name), envelope.model_dump_json(), qos=1)
+        return envelope.id
+
+    async def ask_for_events(self, after: int) -> None:
+        await self.request({"request": "events", "after": after}, "watch")
+
+    async def hear(self) -> dict[str, Any] | None:
+        """The next message; an answer, if it is one. Events and status are taken note of."""
+        message = await anext(aiter(self._client.messages))
+        payload = message.payload if isinstance(message.payload, bytes) else b""
+        what = str(message.topic).removeprefix(self._target.topic() + "/").split("/")[0]
+        try:
+            if what == "status":
+                self.status = Status.model_validate_json(payload)
+                self.head = max(self.head, self.status.seq)
+            elif what == "events":
+                recorded = Recorded.model_validate_json(payload)
+                self._live[recorded.seq] = recorded
+                self.head = max(self.head, recorded.seq)
+            elif what == "replies":
+                answer = json.loads(payload)
+                return answer if isinstance(answer, dict) else None
+        except (ValidationError, ValueError):
+            sys.stderr.write(f"note: what came on {message.topic} is no message of this version\n")
+        return None
+
+    def take(self, answer: dict[str, Any] | None, last: int) -> list[Recorded]:
+        """What is known of the events that follow the last one."""
+        if answer is not None and "error" in answer:
+            raise InfrastructureError(f"run {self._target.run} does not tell its events: {answer['error']}")
+        if len(self._live) > MOST_LIVE:  # they come once more, with those before them
+            self._live.clear()
+        for one in (answer or {}).get("events", []):
+            recorded = Recorded.model_validate(one)
+            self._live[recorded.seq] = recorded
+        found = []
+        while last + 1 in self._live:
+            last += 1
+            found.append(self._live.pop(last))
+        for seq in [seq for seq in self._live if seq <= last]:
+            del self._live[seq]
+        return found
+
+    def must_go_on(self, last: int, asked_at: float | None, lost_at: float | None, now: float) -> None:
+        """Raise InfrastructureError where waiting has no end."""
+        place = f"run {self._target.run} on {_at(self._target)}"
+        if self.status is None and asked_at is not None and now - asked_at >= ANSWER_S:
+            raise InfrastructureError(f"there is no {place}: see its name, and that the run has this broker")
+        if lost_at is not None and now - lost_at > RETURN_S:
+            raise InfrastructureError(f"{place} was lost at event {self.head} and did not come back")
+        if (
+            self.status is not None
+            and self.status.state in OVER
+            and asked_at is not None
+            and now - asked_at >= ANSWER_S
+        ):
+            raise InfrastructureError(
+                f"{place} is over ({self.status.state}), and nobody tells the events after {last}: they are in its folder"
+            )
+
+
+def _at(target: Target) -> str:
+    return f"{target.address.host}:{target.address.port}"

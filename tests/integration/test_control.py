@@ -1,0 +1,362 @@
+"""Asking a live run for something, with its key and without."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import pytest
+from simulated import COMMAND, Spnas, paced, rows, wait_for
+
+from lineage.snapshot import open_snapshot
+from orchestrator.live.messages import Envelope, signature
+
+REQUESTS = "SELECT request, who, refused FROM requests ORDER BY seq"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Path]:
+    """A run that goes on for a minute or so, once its bus is there."""
+    with paced(tmp_path, "--speed", "40") as process:
+        folder = tmp_path / "run"
+        wait_for(lambda: "mqtt" in offered(folder))
+        yield folder
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def offered(run: Path) -> dict[str, Any]:
+    try:
+        return json.loads((run / "endpoint.json").read_text())
+    except OSError:
+        return {}
+
+
+def test_what_is_asked_is_done_and_recorded_with_who_asked(spnas: Spnas, run: Path) -> None:
+    for command in (
+        ["pause", "run"],
+        ["continue", "run"],
+        ["set", "run", "serial.search_algorithm.max_sample=30"],
+        ["reignite", "run"],
+    ):
+        done = spnas(*command)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("event ")
+        assert len(done.stdout.splitlines()) == 1
+    asked = rows(spnas, "run", REQUESTS)
+    assert [one["request"] for one in asked] == [
+        "pause",
+        "continue",
+        "set serial.search_algorithm.max_sample=30",
+        "reignite",
+    ]
+    assert {one["refused"] for one in asked} == {None}
+    assert all("@" in one["who"] for one in asked)
+
+
+def test_what_can_not_be_done_is_refused_with_the_reason_and_recorded_too(spnas: Spnas, run: Path) -> None:
+    for command, words in (
+        (["continue", "run"], "it is not paused"),
+        (["cancel", "run", "s-0999"], "no training of that name runs; running: j-s-"),
+        (["set", "run", "serial.search_algorithm.max_sample=no"], "valid integer"),
+        (["set", "run", "general.seed=4"], "is fixed once the run has begun"),
+    ):
+        done = spnas(*command)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+    assert [one["refused"] is not None for one in rows(spnas, "run", REQUESTS)] == [True] * 4
+
+
+def test_a_paused_run_says_so_and_trains_nothing_new(spnas: Spnas, run: Path) -> None:
+    assert spnas("pause", "run").returncode == 0
+    status = json.loads(spnas("status", "run", "--json").stdout)
+    assert status["status"] == "paused"
+    assert status["process"] is not None
+    wait_for(lambda: not rows(spnas, "run", "FROM jobs WHERE status = 'running'"))
+    before = rows(spnas, "run", "SELECT max(seq) AS last FROM events")
+    time.sleep(1)
+    assert rows(spnas, "run", "SELECT max(seq) AS last FROM events") == before
+    answer = json.loads(spnas("continue", "run", "--json").stdout)
+    assert answer["event"]["kind"] == "RunContinued"
+    wait_for(lambda: rows(spnas, "run", "FROM jobs WHERE status = 'running'"))
+
+
+def test_a_cancelled_training_is_given_up(spnas: Spnas, run: Path) -> None:
+    running = "FROM jobs WHERE status = 'running' AND candidate_id > 's-0001' ORDER BY started_at DESC"
+    cancelled: list[str] = []
+
+    def cancel() -> bool:
+        """The newest one; it may be over before it is cancelled."""
+        newest = rows(spnas, "run", running)[:1]
+        cancelled.extend(job["candidate_id"] for job in newest if spnas("cancel", "run", job["job_id"]).returncode == 0)
+        return bool(cancelled)
+
+    wait_for(cancel)
+    (candidate,) = rows(spnas, "run", f"FROM candidates WHERE candidate_id = '{cancelled[0]}'")
+    assert (candidate["status"], candidate["fault"]) == ("abandoned", "cancelled")
+
+
+def test_a_run_that_is_asked_to_stop_ends_as_by_a_signal(spnas: Spnas, tmp_path: Path) -> None:
+    process = paced(tmp_path, "--speed", "40")
+    wait_for(lambda: "mqtt" in offered(tmp_path / "run"))
+    assert "stop requested by" in spnas("stop", "run").stdout
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "spnas-orch resume run" in output
+    assert not (tmp_path / "run" / "endpoint.json").exists()
+
+
+def test_of_a_run_that_is_not_live_only_what_it_can_take_up_later_can_be_asked(spnas: Spnas, tmp_path: Path) -> None:
+    process = paced(tmp_path, "--speed", "40")
+    wait_for(lambda: "mqtt" in offered(tmp_path / "run"))
+    process.kill()
+    process.communicate()
+    refused = spnas("pause", "run")
+    assert refused.returncode == 2
+    assert "is not live, so there is nothing to pause" in refused.stderr
+    recorded = spnas("set", "run", "serial.search_algorithm.max_sample=11")
+    assert recorded.returncode == 0, recorded.stderr
+    assert "spnas-orch resume run" in recorded.stdout
+    assert spnas("resume", "run", "--no-tui").returncode == 0
+    assert len(rows(spnas, "run", "FROM candidates WHERE phase = 'serial'")) == 11
+    assert "it is over" in spnas("set", "run", "serial.search_algorithm.max_sample=12").stderr
+
+
+async def conversation(run: Path, messages: list[bytes], answers: int, **changes: Any) -> list[dict[str, Any]]:
+    """What comes back for messages sent to a run as they are."""
+    mqtt = offered(run)["mqtt"] | changes
+    host, port = mqtt["url"].removeprefix("mqtt://").split(":")
+    found: list[dict[str, Any]] = []
+    async with (
+        asyncio.timeout(20),
+        aiomqtt.Client(host, int(port), username=mqtt["username"], password=mqtt["password"], timeout=5) as client,
+    ):
+        await client.subscribe("spnas/run/replies/me", qos=1)
+        for message in messages:
+            await client.publish("spnas/run/requests/me", message, qos=1)
+        async for message in client.messages:
+            if message.topic.matches("spnas/run/replies/me"):
+                found.append(json.loads(message.payload))
+            if len(found) == answers:
+                return found
+    raise AssertionError
+
+
+async def session_of(run: Path) -> str:
+    mqtt = offered(run)["mqtt"]
+    host, port = mqtt["url"].removeprefix("mqtt://").split(":")
+    async with (
+        asyncio.timeout(20),
+        aiomqtt.Client(host, int(port), username=mqtt["username"], password=mqtt["password"], timeout=5) as client,
+    ):
+        await client.subscribe("spnas/run/status", qos=1)
+        async for message in client.messages:
+            return json.loads(message.payload)["session"]
+    raise AssertionError
+
+
+def signed(run: Path, session: str, key: str | None = None, identity: str = "12345678") -> bytes:
+    envelope = Envelope(id=identity, by="eve", body={"request": "pause"}, session=session)
+    written = signature(key or offered(run)["key"], "run", envelope)
+    return envelope.model_copy(update={"signature": written}).model_dump_json().encode()
+
+
+def test_what_is_not_signed_with_the_key_or_was_said_before_is_refused_and_leaves_no_trace(
+    spnas: Spnas, run: Path
+) -> None:
+    session = asyncio.run(session_of(run))
+    good = signed(run, session)
+    unsigned = Envelope(id="87654321", by="eve", body={"request": "stop"}).model_dump_json().encode()
+    other = json.loads(signed(run, session, identity="a" * 8)) | {"body": {"request": "stop"}}
+    tries = [
+        unsigned,
+        signed(run, session, key="0" * 32, identity="b" * 8),
+        signed(run, "another session", identity="c" * 8),
+        json.dumps(other).encode(),
+        good,
+        good,
+    ]
+    answers = asyncio.run(conversation(run, tries, len(tries)))
+    assert [answer.get("error") for answer in answers if "error" in answer] == [
+        "the request is not signed with this run's key"
+    ] * 4 + ["this request was taken before"]
+    assert [answer["event"]["event"]["kind"] for answer in answers if "event" in answer] == ["RunPaused"]
+    assert [one["request"] for one in rows(spnas, "run", REQUESTS)] == ["pause"]
+
+
+def test_garbage_is_ignored_and_the_run_goes_on(spnas: Spnas, run: Path) -> None:
+    deep = b'{"body":' + b"[" * 60_000
+    garbage = [b"", b"x", b"\xff" * 100, b"{}", b"[]", b"null", deep, b"9" * 10**6, json.dumps({"id": 7}).encode()]
+    good = signed(run, asyncio.run(session_of(run)))
+    (answer,) = asyncio.run(conversation(run, [*garbage, good], 1))
+    assert answer["event"]["event"]["kind"] == "RunPaused"
+
+
+def test_without_the_password_nobody_gets_in_and_the_owner_can_say_nothing_but_requests(
+    spnas: Spnas, run: Path
+) -> None:
+    for wrong in ({"password": "guess"}, {"username": "run"}, {"username": None, "password": None}):
+        with pytest.raises(aiomqtt.MqttError):
+            asyncio.run(conversation(run, [b"x"], 1, **wrong))
+
+    async def forge() -> list[str]:
+        mqtt = offered(run)["mqtt"]
+        host, port = mqtt["url"].removeprefix("mqtt://").split(":")
+        login = {"username": mqtt["username"], "password": mqtt["password"]}
+        topics = []
+        async with aiomqtt.Client(host, int(port), **login, timeout=5) as client:
+            await client.subscribe("#", qos=1)
+            for topic in ("spnas/run/events/Forged", "spnas/run/status", "spnas/run/requests/a/b", "elsewhere"):
+                await client.publish(topic, b'{"state": "completed"}', qos=1)
+            await client.publish("spnas/run/requests/me", b"the last", qos=1)
+            async for message in client.messages:
+                if message.payload == b"the last":
+                    return topics
+                topics.append(f"{message.topic} {message.payload!r}")
+        raise AssertionError
+
+    assert not any("Forged" in one or "completed" in one or "elsewhere" in one for one in asyncio.run(forge()))
+
+
+def children(pid: int) -> dict[str, int]:
+    """Process ids of what a run started, by the last part of their module's name."""
+    found = {}
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        found[command[-2].decode().rpartition(".")[2]] = int(child)
+    return found
+
+
+def test_a_bus_that_is_killed_is_replaced(spnas: Spnas, run: Path) -> None:
+    before = offered(run)
+    os.kill(children(before["pid"])["bus_server"], signal.SIGKILL)
+    wait_for(lambda: offered(run).get("mqtt") not in (None, before["mqtt"]))
+    assert spnas("pause", "run").returncode == 0
+
+
+def test_a_bus_that_hangs_delays_nothing(spnas: Spnas, run: Path) -> None:
+    bus = children(offered(run)["pid"])["bus_server"]
+    os.kill(bus, signal.SIGSTOP)
+    before = rows(spnas, "run", "SELECT max(seq) AS last FROM events")
+    wait_for(lambda: rows(spnas, "run", "SELECT max(seq) AS last FROM events") != before)
+    hopeless = spnas("pause", "run")
+    assert hopeless.returncode == 1
+    assert "Traceback" not in hopeless.stderr
+    os.kill(bus, signal.SIGCONT)
+    assert spnas("continue", "run").returncode in (0, 2)  # the pause may have been heard later
+
+
+def lines_of(process: subprocess.Popen[str], until: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    assert process.stdout is not None
+    found: list[dict[str, Any]] = []
+    for line in process.stdout:
+        found.append(json.loads(line))
+        if until(found[-1]):
+            break
+    return found
+
+
+@pytest.mark.parametrize("after", [0, 12])
+def test_a_run_is_followed_from_another_machine_as_lines_of_json(spnas: Spnas, tmp_path: Path, after: int) -> None:
+    with paced(tmp_path, "--speed", "150") as process:
+        folder = tmp_path / "run"
+        wait_for(lambda: "mqtt" in offered(folder))
+        mqtt = offered(folder)["mqtt"]
+        url = mqtt["url"].replace("mqtt://", f"mqtt://{mqtt['username']}@") + "/run"
+        watching = subprocess.run(
+            [COMMAND, "watch", url, "--json", "--after", str(after)],
+            env={**os.environ, "SPNAS_MQTT_PASSWORD": mqtt["password"]},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        process.communicate(timeout=60)
+    assert watching.returncode == 0, watching.stderr
+    with open_snapshot(folder / "lineage.duckdb") as store:
+        expected = [json.loads(one.model_dump_json()) for one in store.read(after_seq=after)]
+    assert [json.loads(line) for line in watching.stdout.splitlines()] == expected
+
+
+def test_a_run_is_followed_on_its_own_machine(spnas: Spnas, run: Path) -> None:
+    command = [COMMAND, "watch", str(run), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        found = lines_of(process, lambda one: one["seq"] > 40)
+        process.kill()
+    assert [one["seq"] for one in found] == list(range(1, len(found) + 1))
+
+
+def test_a_finished_run_is_told_from_its_folder(spnas: Spnas, finished: Path) -> None:
+    done = spnas("watch", "run", "--json", "--after", "3")
+    assert done.returncode == 0
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert found[0]["seq"] == 4
+    assert found[-1]["event"]["kind"] == "RunFinished"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mqtt://owner:secret@localhost/run", "put it in $SPNAS_MQTT_PASSWORD"),
+        ("http://localhost/run", "names no run on a broker"),
+        ("mqtt://localhost", "names no run on a broker"),
+        ("mqtt://localhost:99999/run", "out of range"),
+    ],
+)
+def test_what_is_no_url_of_a_run_is_refused(spnas: Spnas, url: str, words: str) -> None:
+    done = spnas("watch", url, "--json")
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_a_broker_that_is_not_there_is_told(spnas: Spnas) -> None:
+    done = spnas("watch", "mqtt://127.0.0.1:1/run", "--json")
+    assert done.returncode == 1
+    assert "the broker on 127.0.0.1:1 can't be reached" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("after", [0, 60])
+def test_the_events_of_a_run_that_is_over_are_published_again(
+    spnas: Spnas, tmp_path: Path, finished: Path, after: int
+) -> None:
+    command = [COMMAND, "replay", "run", "--after", str(after)]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        wait_for((finished / "replay.json").exists)
+        assert (finished / "replay.json").stat().st_mode & 0o777 == 0o600
+        mqtt = json.loads((finished / "replay.json").read_text())["mqtt"]
+        url = mqtt["url"].replace("mqtt://", f"mqtt://{mqtt['username']}@") + "/run"
+        watching = subprocess.run(
+            [COMMAND, "watch", url, "--json", "--after", str(after)],
+            env={**os.environ, "SPNAS_MQTT_PASSWORD": mqtt["password"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert process.wait(30) == 0
+    assert watching.returncode == 0, watching.stderr
+    with open_snapshot(finished / "lineage.duckdb") as store:
+        expected = [json.loads(one.model_dump_json()) for one in store.read(after_seq=after)]
+    assert [json.loads(line) for line in watching.stdout.splitlines()] == expected
+    assert not (finished / "replay.json").exists()
+
+
+def test_a_live_run_is_not_replayed(spnas: Spnas, run: Path) -> None:
+    done = spnas("replay", "run")
+    assert done.returncode == 2
+    assert "its events are published as they come" in done.stderr
+
+
+def test_a_replay_from_after_the_end_is_refused(spnas: Spnas, finished: Path) -> None:
+    done = spnas("replay", "run", "--after", "99999")
+    assert done.returncode == 2
+    assert "and none after 99999" in done.stderr

@@ -1,0 +1,398 @@
+"""A fork begins as another run was, decides as that one did, shares its weights, and changes nothing of it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from elsewhere import log_of, write_run
+from given import configuration, network_given
+from histories import NOON, tables
+
+from lineage.errors import NoSuchMoment
+from lineage.events import CheckpointDeleted, Event, JobFinished, Recorded, ReignitionRequested, RunForked, RunStarted
+from lineage.room import is_no_room
+from lineage.snapshot import open_snapshot
+from lineage.store import EventStore
+from orchestrator import forking, launch
+from orchestrator.config_file import load_config
+from orchestrator.drive import Watchers
+from orchestrator.errors import ConfigError, RunError, UserError
+from orchestrator.executors.simulated import SimulatedExecutor
+from orchestrator.forking import Fork, fork_at, settings, share_weights
+from orchestrator.fsck import examine
+from orchestrator.launch import Plan, fork_run, resume_run, start_run
+from orchestrator.run_folder import RunFolder, find_run, has_begun, new_run
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"
+SHORT = (
+    "serial.search_algorithm.max_sample=4",
+    "serial.search_algorithm.reignite.n_stuck=1",
+    "serial.search_algorithm.reignite.min_delta=0.9",
+    "serial.search_algorithm.reignite.max_reignitions=1",
+    "parallel.search_algorithm.max_sample=1",
+    "fullytrain.trainer.epoch=1",
+    "general.keep_checkpoints=1",
+)
+DECISIONS = (
+    "SELECT candidate_id, arch, step, parent_id, reignition_id, ap, status FROM candidates ORDER BY ALL",
+    "SELECT * FROM inheritance ORDER BY ALL",
+    "SELECT reignition_id, candidate_id, accuracy, status FROM reignitions ORDER BY ALL",
+    "SELECT step, status, reason, best_candidate_id FROM phases ORDER BY ALL",
+    "SELECT status, reason, best_candidate_id FROM run",
+)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished simulated run with a reignition, short enough to be forked at every event."""
+    folder = RunFolder(tmp_path_factory.mktemp("source") / "run")
+    plan = Plan(load_config(EXAMPLE, list(SHORT)), EXAMPLE.read_text(), EXAMPLE.parent, simulate=True)
+    start_run(folder, plan, Watchers())
+    return folder
+
+
+def log_in(folder: RunFolder) -> list[Recorded]:
+    with open_snapshot(folder.database) as store:
+        return list(store.read())
+
+
+def decided(folder: RunFolder) -> list[list[tuple[Any, ...]]]:
+    with open_snapshot(folder.database) as store:
+        return [store.query(query).rows for query in DECISIONS]
+
+
+def contents(folder: RunFolder) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(file): (file.read_bytes(), file.stat().st_mtime_ns) for file in folder.path.rglob("*") if file.is_file()
+    }
+
+
+def test_forked_at_any_event_a_run_comes_to_what_it_came_to(source: RunFolder, tmp_path: Path) -> None:
+    expected, log, before = decided(source), log_in(source), contents(source)
+    assert expected[2], "nothing was reignited"
+    for seq in range(1, len(log) + 1):
+        folder = RunFolder(tmp_path / f"fork-{seq}")
+        fork_run(folder, fork_at(source, seq), Watchers())
+        assert decided(folder) == expected, seq
+        forked = log_in(folder)
+        assert [one.event for one in forked[1:seq]] == [one.event for one in log[1:seq]]
+        assert [one.ts for one in forked[:seq]] == [one.ts for one in log[:seq]]
+        assert forked[seq].event.kind == "RunForked"
+        assert forked[seq].ts == log[seq - 1].ts
+        assert seq == len(log) or forked[seq + 1].event.kind == "RunResumed"
+        assert examine(folder).faults == [], seq
+        shutil.rmtree(folder.path)
+    assert contents(source) == before
+
+
+def test_the_tables_of_every_event_are_those_of_the_events_up_to_it_alone(source: RunFolder, tmp_path: Path) -> None:
+    with EventStore.create(tmp_path / "lineage.duckdb") as store:
+        for recorded in log_in(source):
+            store.append([recorded.event], recorded.ts)
+            with open_snapshot(source.database, recorded.seq) as then:
+                assert tables(then) == tables(store), recorded.seq
+
+
+def test_only_the_name_of_the_run_changes_and_the_log_says_where_it_is_from(
+    source: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forking, "user_name", lambda: "somebody")
+    folder = RunFolder(tmp_path / "other")
+    heard: list[Event] = []
+    replayed: list[Event] = []
+    watchers = Watchers((lambda one: heard.append(one.event),), (lambda one: replayed.append(one.event),))
+    request = ReignitionRequested(by="somebody")
+    fork_run(folder, fork_at(source, 9), watchers, more=[request])
+    before, log = log_in(source), [one.event for one in log_in(folder)]
+    started = before[0].event
+    assert isinstance(started, RunStarted)
+    assert log[0] == started.model_copy(update={"run_id": "other"})
+    assert log[9:11] == [RunForked(source=str(source.path), at_seq=9, by="somebody"), request]
+    assert (replayed, heard) == (log[:9], log[9:])
+    with open_snapshot(folder.database) as store:
+        assert store.query("SELECT run_id, forked_from, forked_at_seq FROM run").rows == [
+            ("other", str(source.path), 9)
+        ]
+    assert folder.config.read_bytes() == source.config.read_bytes()
+
+
+def test_a_fork_can_be_forked_and_resumed(source: RunFolder, tmp_path: Path) -> None:
+    first, second = RunFolder(tmp_path / "first"), RunFolder(tmp_path / "second")
+    fork_run(first, fork_at(source, 12), Watchers())
+    fork_run(second, fork_at(first, 13), Watchers())
+    resume_run(second, Watchers())
+    assert decided(second) == decided(source)
+    with open_snapshot(second.database) as store:
+        assert store.query("SELECT forked_from, forked_at_seq FROM run").rows == [(str(first.path), 13)]
+
+
+@pytest.mark.parametrize("at", [0, 10_000])
+def test_a_moment_that_the_run_does_not_have_is_refused(source: RunFolder, at: int) -> None:
+    with pytest.raises(NoSuchMoment, match="it goes from event 1, "):
+        fork_at(source, at)
+
+
+def test_a_run_is_not_forked_in_the_middle_of_what_it_is_given(tmp_path: Path) -> None:
+    config = configuration()
+    config["serial"]["search_algorithm"]["last_search_result"] = "elsewhere.csv"
+    source = write_run(tmp_path / "run", log_of(config, real=False, given=[network_given("serial")]))
+    with pytest.raises(UserError, match="at event 1: it had not been given all that it starts from"):
+        fork_at(source, 1)
+    assert len(fork_at(source, 2).log) == 2
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> RunFolder:
+    """A run with weights, as of a real one: the content of each checkpoint is the job that made it."""
+    log = [
+        event.model_copy(update={"checkpoint": sha256(event.job_id)}) if isinstance(event, JobFinished) else event
+        for event in log_of()
+    ]
+    return write_run(tmp_path / "trained", [log[0].model_copy(update={"workdir": str(tmp_path)}), *log[1:]])
+
+
+def made(fork: Fork) -> list[str]:
+    """Checkpoints that the fork's log knows."""
+    return [one.event.checkpoint for one in fork.log if isinstance(one.event, JobFinished)]
+
+
+def half(folder: RunFolder) -> Fork:
+    return fork_at(folder, len(log_in(folder)) // 2)
+
+
+def shared(fork: Fork, path: Path) -> tuple[RunFolder, Sequence[Event]]:
+    folder = RunFolder(path)
+    folder.checkpoints.mkdir(parents=True)
+    return folder, share_weights(fork, folder)
+
+
+def test_weights_of_then_are_the_same_files_and_nothing_else_is_shared(trained: RunFolder, tmp_path: Path) -> None:
+    (trained.checkpoints / "j-s-0002.00.unfinished").touch()
+    fork = half(trained)
+    folder, gone = shared(fork, tmp_path / "fork")
+    assert gone == []
+    files = sorted(folder.checkpoints.iterdir())
+    assert [file.stem for file in files] == sorted(made(fork))
+    assert 0 < len(files) < len(list(trained.checkpoints.iterdir())) - 1
+    assert all(file.samefile(trained.checkpoints / file.name) for file in files)
+
+
+def test_where_there_can_be_no_links_weights_are_copied(
+    trained: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", refuse)
+    folder, gone = shared(half(trained), tmp_path / "fork")
+    assert gone == []
+    for file in folder.checkpoints.iterdir():
+        assert sha256(file.read_text()) == file.stem
+        assert not file.samefile(trained.checkpoints / file.name)
+
+
+def test_weights_that_moved_behind_a_link_are_shared_and_not_the_link(trained: RunFolder, tmp_path: Path) -> None:
+    shutil.move(trained.checkpoints, tmp_path / "elsewhere")
+    trained.checkpoints.symlink_to("../elsewhere")
+    name = sorted((tmp_path / "elsewhere").iterdir())[0].name
+    fork = fork_at(trained, len(log_in(trained)))
+    (tmp_path / "elsewhere" / name).rename(tmp_path / "one")
+    (tmp_path / "elsewhere" / name).symlink_to("../one")
+    folder, gone = shared(fork, tmp_path / "fork")
+    assert gone == []
+    assert not (folder.checkpoints / name).is_symlink()
+    assert sha256((folder.checkpoints / name).read_text()) == Path(name).stem
+
+
+def test_weights_that_are_gone_since_are_told_to_be(trained: RunFolder, tmp_path: Path) -> None:
+    fork = half(trained)
+    lost = sha256("j-s-0002")
+    (trained.checkpoints / f"{lost}.safetensors").unlink()
+    folder, gone = shared(fork, tmp_path / "fork")
+    assert gone == [CheckpointDeleted(checkpoint=lost, subject_id="s-0002")]
+    with EventStore.create(folder.database) as store:
+        store.append_groups(fork.groups("fork", list(gone), []))
+    assert examine(folder).faults == []
+    with open_snapshot(folder.database) as snapshot:
+        assert snapshot.query("SELECT candidate_id FROM measurements WHERE deleted_at IS NOT NULL").rows == [
+            ("s-0002",)
+        ]
+
+
+def test_weights_that_were_deleted_by_then_stay_deleted(tmp_path: Path) -> None:
+    """Even where the source has made them again since."""
+    log = log_of(configuration(max_sample=3))
+    deleted = CheckpointDeleted(checkpoint=sha256("one"), subject_id="s-0001")
+    first = next(at for at, event in enumerate(log) if isinstance(event, JobFinished))
+    log[first] = log[first].model_copy(update={"checkpoint": sha256("one")})
+    log.insert(first + 1, deleted)
+    source = write_run(tmp_path / "run", [log[0].model_copy(update={"workdir": str(tmp_path)}), *log[1:]])
+    folder, gone = shared(fork_at(source, first + 2), tmp_path / "fork")
+    assert (list(folder.checkpoints.iterdir()), gone) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "a" * 64 + "/../b", "simulated-s-0001"])
+def test_a_log_can_not_name_files_elsewhere(tmp_path: Path, name: str) -> None:
+    log = log_of(configuration(max_sample=3))
+    log = [event.model_copy(update={"checkpoint": name}) if isinstance(event, JobFinished) else event for event in log]
+    (tmp_path / "secret.safetensors").touch()
+    source = RunFolder(tmp_path / "run")
+    source.checkpoints.mkdir(parents=True)
+    with EventStore.create(source.database) as store:
+        store.append([log[0].model_copy(update={"workdir": str(tmp_path)}), *log[1:]], NOON)
+    folder, gone = shared(fork_at(source, 15), tmp_path / "fork")
+    assert list(folder.checkpoints.iterdir()) == []
+    assert gone
+
+
+def test_given_weights_that_are_gone_are_left_to_be_fetched(tmp_path: Path) -> None:
+    config = configuration()
+    config["serial"]["search_algorithm"]["last_search_result"] = "elsewhere.csv"
+    network = network_given("serial", checkpoint=sha256("given"))
+    log = log_of(config, given=[network])
+    source = write_run(tmp_path / "run", [log[0].model_copy(update={"workdir": str(tmp_path)}), *log[1:]])
+    assert shared(fork_at(source, 2), tmp_path / "without")[1] == []
+    (source.checkpoints / f"{network.checkpoint}.safetensors").write_text("given")
+    folder, gone = shared(fork_at(source, 2), tmp_path / "with")
+    assert ([file.stem for file in folder.checkpoints.iterdir()], gone) == ([network.checkpoint], [])
+
+
+def test_a_fork_that_finds_no_room_says_so_and_leaves_nothing(
+    trained: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    fork = half(trained)
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(RunError, match=r"can't be copied to .*/deep/fork/checkpoints: No space left on device") as told:
+        fork_run(RunFolder(tmp_path / "deep" / "fork"), fork, Watchers())
+    assert is_no_room(told.value)
+    assert not (tmp_path / "deep").exists()
+
+
+class Refusing(SimulatedExecutor):
+    """Workers that can't be used."""
+
+    async def reports(self) -> list[Event]:
+        raise ConfigError("the template is odd")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_fork_that_can_not_be_set_up_leaves_nothing(
+    source: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    monkeypatch.setattr(launch, "SimulatedExecutor", Refusing)
+    folder = RunFolder(tmp_path / "not" / "fork")
+    if there:
+        folder.path.mkdir(parents=True)
+    with pytest.raises(ConfigError, match="the template is odd"):
+        fork_run(folder, fork_at(source, 3), Watchers())
+    assert list((tmp_path / "not").rglob("*")) == [folder.path] * there
+    assert (tmp_path / "not").exists() == there
+
+
+def test_a_real_run_whose_configuration_is_gone_is_not_forked(trained: RunFolder, tmp_path: Path) -> None:
+    with EventStore.open(trained.database) as store:
+        log = [one.event for one in store.read()]
+    moved = write_run(tmp_path / "moved", [log[0].model_copy(update={"workdir": "/nowhere/at/all"}), *log[1:]])
+    with pytest.raises(RunError, match="the run began in /nowhere/at/all"):
+        half(moved)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lineage.store import EventStore
+from orchestrator import forking, launch
+from orchestrator.drive import Watchers
+from orchestrator.run_folder import RunFolder
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+source, folder, moment = RunFolder(Path(sys.argv[1])), RunFolder(Path(sys.argv[2])), sys.argv[3]
+fork = forking.fork_at(source, int(sys.argv[4]))
+if moment == "made":
+    launch.share_weights = die
+elif moment == "linked":
+    link, count = os.link, []
+    os.link = lambda *names: (link(*names), count.append(1), len(count) < 2 or die())
+elif moment == "store":
+    EventStore.append_groups = die
+launch.fork_run(folder, fork, Watchers())
+"""
+
+
+@pytest.mark.parametrize("moment", ["made", "linked", "store"])
+def test_a_fork_that_is_killed_is_no_run_and_can_be_made_again(
+    trained: RunFolder, source: RunFolder, tmp_path: Path, moment: str
+) -> None:
+    folder = RunFolder(tmp_path / "fork")
+    command = [sys.executable, "-c", KILLED, str(trained.path), str(folder.path), moment, "20"]
+    done = subprocess.run(command, timeout=60, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    weights = contents(trained)
+    assert folder.path.exists()
+    assert not has_begun(folder)
+    if folder.database.exists():
+        with pytest.raises(RunError, match="was killed before it began"):
+            find_run(str(folder.path))
+    assert new_run(folder.path, "x") == folder
+    assert not folder.path.exists()
+    assert contents(trained) == weights
+    fork_run(folder, fork_at(source, 20), Watchers())
+    assert decided(folder) == decided(source)
+
+
+def test_a_run_without_a_configuration_file_is_forked_with_that_of_its_log(source: RunFolder, tmp_path: Path) -> None:
+    bare = RunFolder(tmp_path / "bare")
+    bare.path.mkdir()
+    shutil.copy(source.database, bare.database)
+    os.mkfifo(bare.config)
+    fork = fork_at(bare, 5)
+    assert re.search('"pipeline"', fork.text)
+    fork_run(RunFolder(tmp_path / "fork"), fork, Watchers())
+    assert decided(RunFolder(tmp_path / "fork")) == decided(source)
+
+
+def test_a_fork_goes_its_own_way_by_settings_that_are_in_its_log(source: RunFolder, tmp_path: Path) -> None:
+    fork = fork_at(source, 20)
+    changes = settings(fork, ["general.seed=77", "serial.search_algorithm.max_sample=11"])
+    folder = RunFolder(tmp_path / "fork")
+    state = fork_run(folder, fork, Watchers(), more=changes)
+    assert state.seed == 77
+    assert state.config is not None
+    assert state.config.value_of("serial.search_algorithm.max_sample") == 11
+    assert [one.event for one in log_in(folder) if one.event.kind == "SettingChanged"] == changes
+    assert resume_run(folder, Watchers()).config == state.config
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("serial.search_algorithm.max_sample=x", "valid integer"),
+        ("serial.trainer.epoch=5", "has begun"),
+        ("max_sample", "expected KEY=VALUE"),
+        ("general.sed=1", "unknown key"),
+    ],
+)
+def test_a_setting_that_can_not_change_any_more_is_refused(source: RunFolder, override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        settings(fork_at(source, 20), [override])
