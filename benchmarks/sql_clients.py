@@ -25,16 +25,18 @@ from pathlib import Path
 
 import duckdb
 
-from lineage.events import EpochFinished, JobAssigned, RunStarted
+from lineage.events import EpochFinished, JobAssigned, Recorded, RunStarted
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.config_file import load_config
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
+from orchestrator.general import General
 from orchestrator.live.endpoint import Quack, read
-from orchestrator.live.service import Service
+from orchestrator.live.service import Broker, Service
 from orchestrator.live.sql_server import load_extensions
 from orchestrator.run_folder import RunFolder
 from orchestrator.runtime import Runtime
+from orchestrator.search.control import Request
 from orchestrator.search.state import SearchState
 
 EXAMPLE = Path(__file__).parents[1] / "examples/digits/sp_nas.yml"
@@ -136,12 +138,16 @@ class Clients:
         return answered
 
 
+def refuse(_request: Request, _by: str) -> asyncio.Future[Recorded]:
+    raise AssertionError("nobody asks for anything")
+
+
 async def measure(folder: RunFolder, count: int, rounds: int, seconds: float) -> None:
     folder.logs.mkdir()
     with EventStore.create(folder.database) as store:
         await search(store)
         with EventWriter(store) as writer:
-            service = Service(folder, query_s=30, memory_bytes=10**9)
+            service = Service(folder, General(), Broker(), refuse, last_seq=0)
             service.start()
             while (found := read(folder.endpoint, os.getpid())) is None or found.quack is None:
                 await asyncio.sleep(0.1)
@@ -158,9 +164,10 @@ async def measure(folder: RunFolder, count: int, rounds: int, seconds: float) ->
                 answered = [count / rounds / seconds for count in asking.end()]
                 lost = [1 - b / a for a, b in zip(without, beside, strict=True)]
                 sys.stdout.write(
-                    f"{name}: {statistics.median(without):.0f} events/s without clients, {statistics.median(beside):.0f} with "
-                    f"{count}; lost of a pair of rounds: {statistics.median(lost):.1%} (median), {statistics.mean(lost):.1%} "
-                    f"(mean); {sum(answered):.0f} answers/s, {min(answered):.1f} to {max(answered):.1f} a client\n"
+                    f"{name}: {statistics.median(without):.0f} events/s without clients, {statistics.median(beside):.0f} "
+                    f"with {count}; lost in a pair of rounds: {statistics.median(lost):.1%} (median), "
+                    f"{statistics.mean(lost):.1%} (mean); {sum(answered):.0f} answers/s, {min(answered):.1f} to "
+                    f"{max(answered):.1f} a client\n"
                 )
             await service.close()
 

@@ -6,20 +6,18 @@ finds the cores busy. And a client takes as much time as the server that answers
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
-SHARE = 0.04  # of all cores
 CREDIT_S = 0.5  # of a core's time, that a server which was idle gives at once
 LONGEST_WAIT_S = 5.0
 
 
 class Pace:
-    """Of this process; what its main thread takes is for the tables, and not counted."""
+    """A share of so many cores for this process; what its main thread takes is for the tables, and not counted."""
 
-    def __init__(self, cores: float = os.cpu_count() or 1) -> None:
-        self._rate = SHARE * cores
+    def __init__(self, share: float, cores: int) -> None:
+        self._rate = share * cores
         self._lock = threading.Lock()
         self._main_s = time.thread_time()
         self._credit_s, self._looked_at, self._used_s = CREDIT_S, time.monotonic(), time.process_time() - self._main_s

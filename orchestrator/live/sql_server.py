@@ -10,6 +10,7 @@ search.
 from __future__ import annotations
 
 import importlib.util
+import os
 import secrets
 import socket
 import sys
@@ -55,7 +56,7 @@ def _serve(lines: Lines) -> None:
     with open_snapshot(setup.database) as store:
         replica.take(store)
     end_with_owner()
-    pace = Pace()
+    pace = Pace(setup.share, os.cpu_count() or 1)
     guard.close(replica.connection, pace.turn)
     limits = Limits(replica.connection, setup.query_s, setup.memory_bytes)
     address, _port_holder = _claimed(setup.wanted)
