@@ -31,6 +31,7 @@ from lineage.writer import EventWriter
 from orchestrator.config_file import load_config
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.general import General
+from orchestrator.live.beside import end_with_owner
 from orchestrator.live.endpoint import Quack, read
 from orchestrator.live.service import Broker, Service
 from orchestrator.live.sql_server import load_extensions
@@ -93,6 +94,7 @@ class Appending:
 
 def ask_for_ever(uri: str, token: str, first: int) -> None:
     """A client: one query after another, until SIGTERM; then it prints how many."""
+    end_with_owner()
     answered = 0
 
     def end(*_: object) -> None:
@@ -188,9 +190,8 @@ async def measure(folder: RunFolder, count: int, rounds: int, seconds: float) ->
                     f"{name}: {statistics.median(without):.0f} events/s without clients, {statistics.median(beside):.0f} "
                     f"with {count}; lost in a pair of rounds: {statistics.median(lost):.1%} (median), "
                     f"{statistics.mean(lost):.1%} (mean); {sum(answered):.0f} answers/s, {min(answered):.1f} to "
-                    f"{max(answered):.1f} a client; "
-                    f"the clients took {client_s / rounds / seconds:.2f} of a core, the server, which also keeps the tables, "
-                    f"{server_s / rounds / seconds:.2f}\n"
+                    f"{max(answered):.1f} a client; cores taken: clients {client_s / rounds / seconds:.2f}, "
+                    f"server, for answers and tables, {server_s / rounds / seconds:.2f}\n"
                 )
             await service.close()
 
