@@ -25,6 +25,7 @@ from lineage.store import EventStore
 from orchestrator import inspection, requests
 from orchestrator.drive import Watchers
 from orchestrator.errors import RunError, UserError
+from orchestrator.forking import fork_at
 from orchestrator.fsck import examine, rebuild
 from orchestrator.history import followed
 from orchestrator.launch import resume_run
@@ -136,6 +137,9 @@ LOOKS: list[Callable[[RunFolder], object]] = [
     lambda run: inspection.lineage(str(run.path), "s-0003", as_json=True),
     lambda run: why(str(run.path), "s-0003", as_json=False),
     lambda run: why(str(run.path), "r-0001", as_json=False),
+    lambda run: inspection.status(str(run.path), as_json=True, at="9"),
+    lambda run: inspection.lineage(str(run.path), None, as_json=False, at="1d ago"),
+    lambda run: fork_at(run, 9),
     lambda run: requests.reignite(str(run.path)),
     lambda run: result_of(open_run(run.path)),
     examine,
