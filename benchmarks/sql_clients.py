@@ -148,7 +148,7 @@ async def measure(folder: RunFolder, count: int, rounds: int, seconds: float) ->
                 told = (
                     f"{name}: {statistics.median(without):.0f} events/s without clients ({_range(without)}), "
                     f"{statistics.median(beside):.0f} with {count} ({_range(beside)}): {lost:.1%} lost; "
-                    f"{sum(answered) / rounds / seconds:.0f} answers/s, {min(answered)} to {max(answered)} a client and round"
+                    f"{sum(answered) / rounds / seconds:.0f} answers/s, {min(answered)} to {max(answered)} a client"
                 )
                 sys.stdout.write(f"{told}\n")
             await service.close()
