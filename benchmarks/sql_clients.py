@@ -1,6 +1,6 @@
 """What ten SQL clients cost the search: events a second that are durable, without clients and with them.
 
-    python benchmarks/sql_clients.py [--clients 10] [--rounds 5] [--seconds 6]
+    python benchmarks/sql_clients.py [--clients 10] [--rounds 20] [--seconds 2]
 
 A simulated search of 100 networks is in the log before. Then events are appended and published as a run does it, with the
 SQL server of a live run beside, in rounds that alternate: without clients, with clients that ask one query after another
@@ -20,23 +20,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
-from lineage.events import EpochFinished, JobAssigned, RunStarted
+from lineage.events import EpochFinished, JobAssigned, Recorded, RunStarted
 from lineage.store import EventStore
 from lineage.writer import EventWriter
 from orchestrator.config_file import load_config
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
+from orchestrator.general import General
 from orchestrator.live.endpoint import Quack, read
-from orchestrator.live.service import Service
+from orchestrator.live.service import Broker, Service
 from orchestrator.live.sql_server import load_extensions
 from orchestrator.run_folder import RunFolder
 from orchestrator.runtime import Runtime
+from orchestrator.search.control import Request
 from orchestrator.search.state import SearchState
 
 EXAMPLE = Path(__file__).parents[1] / "examples/digits/sp_nas.yml"
@@ -111,20 +111,35 @@ def ask_for_ever(uri: str, token: str, first: int) -> None:
             answered += 1
 
 
-@contextmanager
-def clients(quack: Quack, count: int, answered: list[int]) -> Iterator[None]:
-    """So many clients that ask; how many answers each got, in the end."""
-    command = [sys.executable, __file__, "--ask", quack.uri, quack.token]
-    asking = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(count)]
-    outputs = [process.stdout for process in asking if process.stdout is not None]
-    for output in outputs:
-        output.readline()
-    yield
-    for process in asking:
-        process.terminate()
-    answered += [int(output.readline() or 0) for output in outputs]
-    for process in asking:
-        process.wait()
+class Clients:
+    """So many processes that ask, or are stopped."""
+
+    def __init__(self, quack: Quack, count: int) -> None:
+        command = [sys.executable, __file__, "--ask", quack.uri, quack.token]
+        self._processes = [
+            subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(count)
+        ]
+        self._outputs = [process.stdout for process in self._processes if process.stdout is not None]
+        for output in self._outputs:
+            output.readline()
+        self.signal(signal.SIGSTOP)
+
+    def signal(self, number: signal.Signals) -> None:
+        for process in self._processes:
+            process.send_signal(number)
+
+    def end(self) -> list[int]:
+        """How many answers each got."""
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            self.signal(number)
+        answered = [int(output.readline() or 0) for output in self._outputs]
+        for process in self._processes:
+            process.wait()
+        return answered
+
+
+def refuse(_request: Request, _by: str) -> asyncio.Future[Recorded]:
+    raise AssertionError("nobody asks for anything")
 
 
 async def measure(folder: RunFolder, count: int, rounds: int, seconds: float) -> None:
@@ -132,37 +147,36 @@ async def measure(folder: RunFolder, count: int, rounds: int, seconds: float) ->
     with EventStore.create(folder.database) as store:
         await search(store)
         with EventWriter(store) as writer:
-            service = Service(folder, query_s=30, memory_bytes=10**9)
+            service = Service(folder, General(), Broker(), refuse, last_seq=0)
             service.start()
             while (found := read(folder.endpoint, os.getpid())) is None or found.quack is None:
                 await asyncio.sleep(0.1)
             appending = Appending(writer, service)
             for name, producers in PRODUCERS.items():
-                without, beside, answered = [], [], list[int]()
+                asking = Clients(found.quack, count)
                 await appending.rate(producers, 1)
+                without, beside = [], []
                 for _ in range(rounds):
                     without.append(await appending.rate(producers, seconds))
-                    with clients(found.quack, count, answered):
-                        beside.append(await appending.rate(producers, seconds))
-                lost = 1 - statistics.median(beside) / statistics.median(without)
-                told = (
-                    f"{name}: {statistics.median(without):.0f} events/s without clients ({_range(without)}), "
-                    f"{statistics.median(beside):.0f} with {count} ({_range(beside)}): {lost:.1%} lost; "
-                    f"{sum(answered) / rounds / seconds:.0f} answers/s, {min(answered)} to {max(answered)} a client"
+                    asking.signal(signal.SIGCONT)
+                    beside.append(await appending.rate(producers, seconds))
+                    asking.signal(signal.SIGSTOP)
+                answered = [count / rounds / seconds for count in asking.end()]
+                lost = [1 - b / a for a, b in zip(without, beside, strict=True)]
+                sys.stdout.write(
+                    f"{name}: {statistics.median(without):.0f} events/s without clients, {statistics.median(beside):.0f} "
+                    f"with {count}; lost in a pair of rounds: {statistics.median(lost):.1%} (median), "
+                    f"{statistics.mean(lost):.1%} (mean); {sum(answered):.0f} answers/s, {min(answered):.1f} to "
+                    f"{max(answered):.1f} a client\n"
                 )
-                sys.stdout.write(f"{told}\n")
             await service.close()
-
-
-def _range(rates: list[float]) -> str:
-    return f"{min(rates):.0f} to {max(rates):.0f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--ask", nargs=3, metavar=("URI", "TOKEN", "FIRST"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.ask:

@@ -7,7 +7,7 @@ in the database before; what is not known is refused. Then it locks the configur
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from string import Template
 
 import duckdb
@@ -93,13 +93,13 @@ CREATE MACRO readable(statement) AS
     CASE WHEN strlen(statement) <= $max_bytes AND NOT contains(statement, chr(0)) THEN statement END;
 CREATE MACRO is_select(tree) AS
     json_extract_string(tree, '$$.error') = 'false' AND json_array_length(tree, '$$.statements') = 1;
-CREATE MACRO $guard(session, statement) AS list_transform(
+CREATE MACRO $guard(session, statement) AS CASE WHEN its_turn() THEN list_transform(
     [json_serialize_sql(readable(statement::VARCHAR))],
     lambda tree: CASE WHEN is_select(tree) THEN list_transform(
         [unknown(tree)],
         lambda names: CASE WHEN names = [] THEN statement::VARCHAR ELSE failing(names) END
     )[1] END
-)[1]
+)[1] END
 """)
 """The function that is asked about each statement: its answer is run instead, or the statement refused (NULL).
 
@@ -108,11 +108,13 @@ becomes one that fails with the name. (Lists of one hold what would be computed 
 """
 
 
-def close(connection: duckdb.DuckDBPyConnection) -> None:
+def close(connection: duckdb.DuckDBPyConnection, turn: Callable[[], bool]) -> None:
     """Let a database answer SELECTs alone, from now on for ever; all else but `limit_memory` is refused.
 
-    Extensions have to be loaded before, and what is to be asked made: tables, views, macros.
+    Extensions have to be loaded before, and what is to be asked made: tables, views, macros. `turn` is called before each
+    statement of a client, in a thread of the server; it returns once the statement may be looked at, and if so, true.
     """
+    connection.create_function("its_turn", turn, [], "BOOLEAN", side_effects=True)
     _make_guard(connection)
     connection.execute("SET max_temp_directory_size = '0B'")
     connection.execute("SET enable_external_access = false")

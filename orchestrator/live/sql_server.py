@@ -10,6 +10,7 @@ search.
 from __future__ import annotations
 
 import importlib.util
+import os
 import secrets
 import socket
 import sys
@@ -28,6 +29,7 @@ from lineage.snapshot import open_snapshot
 from orchestrator.live import guard
 from orchestrator.live.beside import Lines, end, end_with_owner, give_way
 from orchestrator.live.limits import BROKEN, Limits
+from orchestrator.live.pace import Pace
 from orchestrator.live.sql_setup import Address, Setup
 
 EXTENSIONS = ("duckdb_extension_httpfs", "duckdb_extension_quack")  # in this order
@@ -53,7 +55,8 @@ def _serve(lines: Lines) -> None:
     with open_snapshot(setup.database) as store:
         replica.take(store)
     end_with_owner()
-    guard.close(replica.connection)
+    pace = Pace(setup.share, os.cpu_count() or 1)
+    guard.close(replica.connection, pace.turn)
     limits = Limits(replica.connection, setup.query_s, setup.memory_bytes)
     address, _port_holder = _claimed(setup.wanted)
     replica.connection.execute("CALL quack_serve(?, token = ?)", [address.uri, address.token])
@@ -66,6 +69,7 @@ def _serve(lines: Lines) -> None:
         batch += lines.others()
         limits.grow(sum(map(len, batch)))
         _apply(replica, [Recorded.model_validate_json(line) for line in batch], setup.query_s)
+        pace.main_thread_worked()
 
 
 def _apply(replica: Replica, events: list[Recorded], patience_s: float) -> None:

@@ -19,9 +19,11 @@ class Address(BaseModel):
 
 
 class Setup(BaseModel):
-    """What is served, for how many seconds a query may run, how many bytes queries may have; and where, if that can be."""
+    """What is served, for how many seconds a query may run, how many bytes queries may have, which share of all cores
+    answers may take; and where, if that can be."""
 
     database: Path
     query_s: float
     memory_bytes: int
+    share: float = 0.04
     wanted: Address | None = None

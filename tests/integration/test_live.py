@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,14 +25,7 @@ START = [
     *("--run-dir", "run", "--simulate", "--speed", "40", "--no-tui"),
     *("--set", "serial.search_algorithm.max_sample=500", "--set", "serial.search_algorithm.reignite="),
 ]
-RESUME = """
-import sys
-from orchestrator import cli, launch
-executor = launch.SimulatedExecutor
-launch.SimulatedExecutor = lambda devices, now, speed: executor(devices, now, 40)
-sys.argv = ["spnas-orch", "resume", "run", "--no-tui"]
-cli.main()
-"""  # a simulation goes on at full speed otherwise
+RESUME = [COMMAND, "resume", "run", "--no-tui", "--speed", "40"]
 ENDLESS = "WITH RECURSIVE a(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM a) SELECT count(*) FROM a"
 
 
@@ -220,7 +212,7 @@ def test_after_a_kill_the_server_is_gone_its_address_counts_no_more_and_resume_h
         printed = connect(live)
         assert printed.returncode == 2
         assert "is not live" in printed.stderr
-    with started(tmp_path, [sys.executable, "-c", RESUME]) as resumed:
+    with started(tmp_path, RESUME) as resumed:
         wait_for(resumed.quack)
         printed = connect(resumed)
         assert printed.returncode == 0, printed.stderr

@@ -50,7 +50,7 @@ class Server:
         last_seq: int = len(LOG),
     ) -> None:
         self.log, self.last_seq = log, last_seq
-        setup = Setup(database=database, query_s=query_s, memory_bytes=memory_bytes, wanted=wanted)
+        setup = Setup(database=database, query_s=query_s, memory_bytes=memory_bytes, share=1, wanted=wanted)
         with log.open("ab") as errors:
             command = [sys.executable, "-m", "orchestrator.live.sql_server"]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
@@ -115,7 +115,7 @@ class Client:
         return int(seq)
 
 
-def wait_for(condition: Callable[[], object], timeout_s: float = 30) -> None:
+def wait_for(condition: Callable[[], object], timeout_s: float = 60) -> None:
     limit = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < limit, "waited in vain"

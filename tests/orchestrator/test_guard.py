@@ -417,7 +417,7 @@ def test_attached_tables_and_views_can_be_browsed_like_any_others(client: Client
     assert ("s-2", 0.3) in ask("SELECT candidate_id, ap FROM live.candidates WHERE ap > 0.2 ORDER BY ap").fetchall()
     assert ask("SELECT candidate_id FROM live.leaderboard LIMIT 1").fetchall() == [("s-2",)]
     assert ask("SELECT column_name FROM (DESCRIBE live.run) LIMIT 1").fetchall() == [("run_id",)]
-    assert ask("SELECT column_name FROM (SUMMARIZE live.run) LIMIT 1").fetchall() == [("run_id",)]
+    assert ("run_id", "digits") in ask("SELECT column_name, min FROM (SUMMARIZE live.run)").fetchall()
     ask("USE live")
     try:
         assert ask("SELECT count(*) FROM inheritance").fetchall() == [(2,)]
@@ -461,7 +461,7 @@ def closed() -> duckdb.DuckDBPyConnection:
     """A closed database in this process, to which the guard's own function can be put."""
     replica = Replica()
     load_extensions(replica.connection)
-    guard.close(replica.connection)
+    guard.close(replica.connection, lambda: True)
     return replica.connection
 
 
