@@ -110,6 +110,7 @@ def resume(
 def fork(
     run: Run,
     at: Annotated[str, typer.Option("--at", metavar="SEQ|TIME", help="The last event, or when: as status --at.")],
+    overrides: Overrides = None,
     run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The run folder to make.")] = None,
     speed: Speed = None,
     no_tui: NoTui = False,
@@ -117,7 +118,7 @@ def fork(
     """Start a new run from where another one was then, with its weights; the other is not touched."""
     from orchestrator import commands
 
-    raise typer.Exit(commands.fork(run, at, run_dir, speed, tui=not no_tui))
+    raise typer.Exit(commands.fork(run, at, overrides or [], run_dir, speed, tui=not no_tui))
 
 
 @app.command()
@@ -179,6 +180,14 @@ def sql(
     from orchestrator import querying
 
     querying.sql(run, statement, at, querying.Asking(form.value, timeout, querying.size(memory)), output)
+
+
+@app.command()
+def connect(run: Run, as_json: AsJson = False) -> None:
+    """Print what any DuckDB client needs to ask a live run's tables; it holds the token that lets it in."""
+    from orchestrator.live.connect import connect as tell
+
+    tell(run, as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands that ask a live run for something. See `orchestrator.cli`."""
+"""Commands that ask a live run for something, or let its events be heard again. See `orchestrator.cli`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
         ("reignite", reignite),
         ("cancel", cancel),
         ("set", change),
+        ("replay", replay),
     ):
         app.command(name)(command)
 
@@ -78,3 +79,16 @@ def change(
     from orchestrator import requests
 
     requests.ask(run, requests.setting(setting), as_json)
+
+
+def replay(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or the name of one in ./runs.")],
+    speed: Annotated[
+        float | None, typer.Option(min=0.001, help="Times as fast as the events came (default: as fast as it goes).")
+    ] = None,
+    after: Annotated[int, typer.Option(min=0, metavar="SEQ", help="Only events after this one.")] = 0,
+) -> None:
+    """Publish the events of a run that is over once more, on its broker or one of its own."""
+    from orchestrator.live.replay import replay as publish_again
+
+    publish_again(run, speed, after)

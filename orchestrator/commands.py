@@ -22,7 +22,7 @@ from orchestrator.config_file import config_text, load_config
 from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.drive import Watchers
 from orchestrator.errors import UserError
-from orchestrator.forking import fork_at
+from orchestrator.forking import fork_at, settings
 from orchestrator.launch import Plan, fork_run, resume_run, start_run
 from orchestrator.notices import notices
 from orchestrator.outside import open_run
@@ -83,14 +83,15 @@ def resume(run: str, speed: float | None, tui: bool) -> int:
     return _summarize(console, folder, state)
 
 
-def fork(run: str, at: str, run_dir: Path | None, speed: float | None, tui: bool) -> int:
+def fork(run: str, at: str, overrides: list[str], run_dir: Path | None, speed: float | None, tui: bool) -> int:
     """Start a new run from where another one was at a moment; the exit code."""
     source = find_run(run)
     begun = fork_at(source, parse(at, datetime.now(UTC)))
+    changes = settings(begun, overrides)
     folder = new_run(run_dir, f"{source.name}-fork")
     console = stdout_console()
     with _Watching(console, folder, tui) as watching:
-        state = fork_run(folder, begun, watching.watchers, speed)
+        state = fork_run(folder, begun, watching.watchers, speed, changes)
     return _summarize(console, folder, state)
 
 

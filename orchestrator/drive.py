@@ -55,6 +55,7 @@ def drive(
         now = executor.now if isinstance(executor, SimulatedExecutor) else lambda: datetime.now(UTC)
         runtime = Runtime(state, writer, executor, now)
         runtime.listeners.extend(watchers.listeners)
+        folder.endpoint.unlink(missing_ok=True)  # of a process that was killed, and may have had the same number
         service = _service(folder, workdir, runtime, first, last_seq) if _takes_time(executor) else None
         finish = partial(write_outputs, store, folder)
         return asyncio.run(_search(runtime, first, watchers.companion, service, finish))

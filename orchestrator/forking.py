@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +25,10 @@ from orchestrator import safe_yaml
 from orchestrator.errors import RunError, UserError
 from orchestrator.history import followed
 from orchestrator.preparation import check_workdir
-from orchestrator.requests import user_name
+from orchestrator.requests import setting, user_name
 from orchestrator.run_folder import RunFolder
+from orchestrator.search.control import changed
+from orchestrator.search.evolve import evolve
 from orchestrator.search.state import SearchState
 from orchestrator.search.weights import kept
 from orchestrator.user_files import is_file, text_of
@@ -90,6 +92,23 @@ def fork_at(source: RunFolder, at: At) -> Fork:
     except (OSError, ValueError):
         text = json.dumps(started.config, indent=2)  # which is YAML, too
     return Fork(source, log, state, text)
+
+
+def settings(fork: Fork, overrides: Sequence[str]) -> list[Event]:
+    """The changes of ``KEY=VALUE`` settings, one after another; what a live run may set, and the seed.
+
+    Raises:
+        UserError: one can't be changed any more, or not so.
+    """
+    state, changes = fork.state, list[Event]()
+    for override in overrides:
+        wanted = setting(override)
+        found = changed(state, wanted.key, wanted.value, user_name(), anew=True)
+        if isinstance(found, str):
+            raise UserError(f"--set {override}: {found}")
+        state = evolve(state, found)
+        changes.append(found)
+    return changes
 
 
 def share_weights(fork: Fork, folder: RunFolder) -> list[CheckpointDeleted]:

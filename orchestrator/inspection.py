@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lineage.graph import LineageGraph
 
 BEST_SHOWN = 5
+LIVE = ("running", "paused", "stopping")
 COLUMNS = {  # what `status` shows to people; --json has everything
     "phases": (
         "step",
@@ -64,10 +65,10 @@ def status(run: str, as_json: bool, at: str | None = None) -> None:
             "best": store.query(queries.LEADERBOARD, [BEST_SHOWN]),
             "ruled_out": store.query(queries.RULED_OUT, [BEST_SHOWN]),
         }
-    if facts["status"] in ("running", "stopping") and process is None and past is None:
+    if facts["status"] in LIVE and process is None and past is None:
         facts["status"] = "crashed"
     facts |= {"process": process, "as_of": as_of(past)}
-    if facts["status"] not in ("running", "stopping"):
+    if facts["status"] not in LIVE:
         parts["running"] = QueryResult(parts["running"].columns, [])
     if as_json:
         print_json(facts | {name: records(result) for name, result in parts.items()})
@@ -156,7 +157,7 @@ def outcome(row: dict[str, Any]) -> str:
 
 def _state(facts: dict[str, Any], path: str) -> str:
     match facts["status"]:
-        case "running" | "stopping":
+        case "running" | "paused" | "stopping":
             return f"{facts['status']} (process {facts['process']})"
         case "crashed":
             return f"crashed; go on with: spnas-orch resume {path}"

@@ -58,8 +58,21 @@ class _Subscriptions(dict[str, Any]):
         return list(super().items())
 
 
-async def start(run_password: str, owner_password: str, requests: str) -> tuple[Broker, int]:
-    """A running broker, and its port; `requests` is the topic below which its owner may publish."""
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A broker that lives as long as this process."""
+
+    broker: Broker
+    port: int
+
+    @property
+    def clients(self) -> int:
+        """How many are connected, the run itself among them."""
+        return sum(session.transitions.state == "connected" for session, _ in self.broker.sessions.values())
+
+
+async def start(run_password: str, owner_password: str, requests: str) -> Embedded:
+    """Start a broker; below the topic `requests` its owner may publish."""
     logging.getLogger("amqtt").setLevel(logging.CRITICAL)  # a client that hangs makes it say so by the thousand
     logging.getLogger("transitions").setLevel(logging.CRITICAL)
     name = __name__
@@ -74,4 +87,4 @@ async def start(run_password: str, owner_password: str, requests: str) -> tuple[
     broker._subscriptions = _Subscriptions()
     await broker.start()
     port: int = broker._servers["default"].instance.sockets[0].getsockname()[1]
-    return broker, port
+    return Embedded(broker, port)

@@ -60,9 +60,9 @@ class Child:
 
     async def close(self, patience_s: float) -> None:
         """End its input, and the process, if it does not end by itself in time."""
+        self._closing.set()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-        self._closing.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=patience_s)
             self._kill()
@@ -99,6 +99,8 @@ class Child:
                 start_new_session=True,  # Ctrl-C is for the orchestrator
             )
         self._process = process
+        if self._closing.is_set():  # there was no process yet whose input could be ended
+            self._kill()
         self.send(self._setup().encode())
         assert process.stdout is not None
         try:

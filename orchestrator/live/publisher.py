@@ -14,6 +14,7 @@ from typing import Any
 
 import aiomqtt
 
+from lineage.errors import StoreError
 from lineage.events import Recorded, RunContinued, RunFinished, RunPaused, RunResumed, RunStopped, StopRequested
 from orchestrator.live.address import Address
 from orchestrator.live.history import History
@@ -64,6 +65,11 @@ class Publisher:
         return self._status.seq >= self._head and self._told.state == self._state
 
     @property
+    def behind(self) -> int:
+        """How many events the broker has not yet."""
+        return self._head - self._status.seq
+
+    @property
     def is_connected(self) -> bool:
         return self._client is not None
 
@@ -97,10 +103,10 @@ class Publisher:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(self._listen(client))
                         group.create_task(self._publish(client))
-            except* (aiomqtt.MqttError, OSError) as errors:
+            except* (aiomqtt.MqttError, OSError, StoreError) as errors:
                 reason = str(errors.exceptions[0])
                 if reason != told:
-                    self._troubled(f"the broker at {self._address.host}:{self._address.port}: {reason}")
+                    self._troubled(f"publishing to {self._address.host}:{self._address.port}: {reason}")
                     told = reason
             finally:
                 self._client = None

@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from orchestrator.general import Bus, General
 from orchestrator.live import endpoint
 from orchestrator.live.child import Child, Said
 from orchestrator.live.endpoint import Endpoint, Mqtt, Quack
+from orchestrator.live.sql_setup import Address, Setup
 from orchestrator.run_folder import RunFolder
 from orchestrator.search.control import REQUEST, Request
 from orchestrator.user_files import text_of
@@ -31,6 +33,7 @@ from orchestrator.user_files import text_of
 SQL, BUS = "orchestrator.live.sql_server", "orchestrator.live.bus_server"
 KEPT = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ")
 MAX_FILE_BYTES = 2**20
+PATIENCE_S = 1.0  # with an SQL server that is to end
 LAST_S = 6.0  # that the bus has to take the last events
 
 Ask = Callable[[Request, str], "asyncio.Future[Recorded]"]
@@ -74,7 +77,8 @@ class Service:
     def __init__(self, folder: RunFolder, general: General, broker: Broker, ask: Ask, last_seq: int) -> None:
         self._folder, self._general, self._broker, self._ask = folder, general, broker, ask
         self._last_seq = last_seq
-        self._key, self._token = secrets.token_hex(16), secrets.token_hex(16)
+        self._key = secrets.token_hex(16)
+        self._address: Address | None = None
         self._endpoint = Endpoint(pid=os.getpid(), key=self._key)
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         child = partial(Child, environment=environment)
@@ -93,19 +97,15 @@ class Service:
         self._bus.send(line)
 
     async def close(self) -> None:
-        await asyncio.gather(self._sql.close(patience_s=0), self._bus.close(patience_s=LAST_S))
+        await asyncio.gather(self._sql.close(PATIENCE_S), self._bus.close(LAST_S))
         self._folder.endpoint.unlink(missing_ok=True)
 
     def _sql_setup(self) -> str:
-        sql = self._general.sql
-        return json.dumps(
-            {
-                "database": str(self._folder.database),
-                "token": self._token,
-                "query_s": sql.query_s,
-                "memory_bytes": sql.query_memory,
-            }
-        )
+        """A server that takes another's place serves where that one did, so that its clients find it."""
+        sql, database = self._general.sql, self._folder.database
+        return Setup(
+            database=database, query_s=sql.query_s, memory_bytes=sql.query_memory, wanted=self._address
+        ).model_dump_json()
 
     def _bus_setup(self) -> str:
         bus = self._general.bus
@@ -124,8 +124,12 @@ class Service:
         )
 
     def _hear_sql(self, said: Said) -> None:
-        uri = said.get("uri")
-        self._offer(quack=Quack(uri=uri, token=self._token) if isinstance(uri, str) else None)
+        if not said:
+            self._offer(quack=None)
+            return
+        with suppress(ValidationError):
+            self._address = Address.model_validate(said)
+            self._offer(quack=Quack(uri=self._address.uri, token=self._address.token))
 
     def _hear_bus(self, said: Said) -> None:
         if "request" in said:

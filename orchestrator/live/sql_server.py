@@ -2,74 +2,86 @@
 
 It holds the run's tables in memory (`lineage.replica`) and serves them by DuckDB's quack protocol on this machine alone, to
 whoever has the token. Its first line of input is a `Setup`, the others are events as they become durable; its only line of
-output is the address. It ends with its input; and when a query takes too long, for there is no other way to end one: then
-whoever started it starts another. A process of its own, so that no query takes memory, locks or time from the search.
+output is an `Address`. It ends with its input; and when queries take too long or too much, for there is no other way to end
+one: then whoever started it starts another. A process of its own, so that no query takes memory, locks or time from the
+search.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import queue
-import resource
+import secrets
 import socket
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+import traceback
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 import duckdb
-from pydantic import BaseModel
 
+from lineage.errors import StoreError
 from lineage.events import Recorded
 from lineage.replica import Replica
 from lineage.snapshot import open_snapshot
-from orchestrator.live.guard import close
+from orchestrator.live import guard
+from orchestrator.live.beside import Lines, end, end_with_owner, give_way
+from orchestrator.live.limits import BROKEN, Limits
+from orchestrator.live.pace import Pace
+from orchestrator.live.sql_setup import Address, Setup
 
 EXTENSIONS = ("duckdb_extension_httpfs", "duckdb_extension_quack")  # in this order
 NICENESS = 10
-LOOK_S = 0.1  # between two looks at the queries that run
-MAX_SESSIONS = 500  # of clients, which are never forgotten by quack itself
-TOO_MUCH = 3  # exit code
-
-
-class Setup(BaseModel):
-    """What is served, to whom, and for how long a query may run."""
-
-    database: Path
-    token: str
-    query_s: float
-    memory_bytes: int
+GATHER_S = 0.05  # events that come within it are one transaction
+RETRY_S = 0.5
 
 
 def main() -> None:
-    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    setup = Setup.model_validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_read, args=(lines,), name="input", daemon=True).start()
-    os.nice(NICENESS)
+    try:
+        _serve(Lines())
+    except KeyboardInterrupt:
+        end(0)
+    except BaseException:
+        end(BROKEN, traceback.format_exc())
+
+
+def _serve(lines: Lines) -> None:
+    setup = Setup.model_validate_json(lines.setup)
+    give_way(NICENESS)
     replica = Replica()
     load_extensions(replica.connection)
     with open_snapshot(setup.database) as store:
-        replica.apply(store.read())
-    ((held,),) = replica.connection.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall()
-    close(replica.connection, 2 * int(held) + setup.memory_bytes)  # the tables grow
-    uri = f"quack:localhost:{_free_port()}"
-    replica.connection.execute("CALL quack_serve(?, token = ?)", [uri, setup.token])
-    most_bytes = _resident_bytes() + 2 * setup.memory_bytes  # DuckDB does not count all that it takes
-    watch = (replica.connection.cursor(), setup.query_s, most_bytes)
-    threading.Thread(target=_watch, args=watch, name="watch", daemon=True).start()
-    sys.stdout.write(json.dumps({"uri": uri}) + "\n")
+        replica.take(store)
+    end_with_owner()
+    pace = Pace(setup.share, os.cpu_count() or 1)
+    guard.close(replica.connection, pace.turn)
+    limits = Limits(replica.connection, setup.query_s, setup.memory_bytes)
+    address, _port_holder = _claimed(setup.wanted)
+    replica.connection.execute("CALL quack_serve(?, token = ?)", [address.uri, address.token])
+    threading.Thread(target=limits.watch, name="watch", daemon=True).start()
+    sys.stdout.write(address.model_dump_json() + "\n")
     sys.stdout.flush()
     while True:
-        batch = [lines.get()]
-        while not lines.empty():
-            batch.append(lines.get())
-        replica.apply(Recorded.model_validate_json(line) for line in batch if line is not None)
-        if None in batch:
-            _end(0)
+        batch = [lines.first()]
+        time.sleep(GATHER_S)
+        batch += lines.others()
+        limits.grow(sum(map(len, batch)))
+        _apply(replica, [Recorded.model_validate_json(line) for line in batch], setup.query_s)
+        pace.main_thread_worked()
+
+
+def _apply(replica: Replica, events: list[Recorded], patience_s: float) -> None:
+    """Add events to the tables; where queries have taken all memory, once they are over."""
+    deadline = time.monotonic() + patience_s + RETRY_S
+    while True:
+        try:
+            return replica.apply(events)
+        except StoreError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY_S)
 
 
 def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
@@ -89,37 +101,27 @@ def extension_paths() -> list[Path]:
     return found
 
 
-def _read(lines: queue.SimpleQueue[bytes | None]) -> None:
-    for line in sys.stdin.buffer:
-        lines.put(line)
-    lines.put(None)
+def _claimed(wanted: Address | None) -> tuple[Address, socket.socket]:
+    """An address that no other process has; nobody else gets it while the socket is there.
+
+    It is the one wanted, if nobody has taken it meanwhile. Otherwise the token is another one, too: clients may have told
+    theirs to whoever is there now. quack shares a port (SO_REUSEPORT) with any process of this user without a word.
+    """
+    holder = socket.socket()
+    if wanted is not None and not _answers(wanted.port):
+        with suppress(OSError):
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(("localhost", wanted.port))
+            return wanted, holder
+        holder = socket.socket()
+    holder.bind(("localhost", 0))
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return Address(port=holder.getsockname()[1], token=secrets.token_hex(16)), holder
 
 
-def _watch(connection: duckdb.DuckDBPyConnection, query_s: float, most_bytes: int) -> None:
-    """End this process once a query takes too long or too much, or once more clients came and went than it should hold."""
-    active = "SELECT state, query_started_at FROM quack_active_connections()"
-    while True:
-        time.sleep(LOOK_S)
-        sessions = connection.execute(active).fetchall()
-        begun = [at.replace(tzinfo=UTC) for state, at in sessions if state == "active"]
-        is_late = begun and (datetime.now(UTC) - min(begun)).total_seconds() > query_s
-        if is_late or _resident_bytes() > most_bytes or (not begun and len(sessions) > MAX_SESSIONS):
-            _end(TOO_MUCH)
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-def _free_port() -> int:
+def _answers(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _end(code: int) -> NoReturn:
-    os._exit(code)  # threads of the server and of queries would keep the interpreter from an orderly end
+        return probe.connect_ex(("localhost", port)) == 0
 
 
 if __name__ == "__main__":

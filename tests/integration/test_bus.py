@@ -170,7 +170,7 @@ def test_a_wrong_password_is_told_and_the_run_goes_on(plain: Mosquitto, tmp_path
     process = paced(tmp_path, *plain.settings)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert f"the broker at localhost:{plain.port}" in errors
+    assert f"publishing to localhost:{plain.port}" in errors
     assert "not authori" in errors.lower()
     assert errors.count("\n") < 5
 

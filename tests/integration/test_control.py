@@ -92,10 +92,16 @@ def test_a_paused_run_says_so_and_trains_nothing_new(spnas: Spnas, run: Path) ->
 
 def test_a_cancelled_training_is_given_up(spnas: Spnas, run: Path) -> None:
     running = "FROM jobs WHERE status = 'running' AND candidate_id > 's-0001' ORDER BY started_at DESC"
-    wait_for(lambda: rows(spnas, "run", running))
-    (job, *_) = rows(spnas, "run", running)
-    assert spnas("cancel", "run", job["job_id"]).returncode == 0
-    (candidate,) = rows(spnas, "run", f"FROM candidates WHERE candidate_id = '{job['candidate_id']}'")
+    cancelled: list[str] = []
+
+    def cancel() -> bool:
+        """The newest one; it may be over before it is cancelled."""
+        newest = rows(spnas, "run", running)[:1]
+        cancelled.extend(job["candidate_id"] for job in newest if spnas("cancel", "run", job["job_id"]).returncode == 0)
+        return bool(cancelled)
+
+    wait_for(cancel)
+    (candidate,) = rows(spnas, "run", f"FROM candidates WHERE candidate_id = '{cancelled[0]}'")
     assert (candidate["status"], candidate["fault"]) == ("abandoned", "cancelled")
 
 
@@ -317,3 +323,40 @@ def test_a_broker_that_is_not_there_is_told(spnas: Spnas) -> None:
     assert done.returncode == 1
     assert "the broker on 127.0.0.1:1 can't be reached" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("after", [0, 60])
+def test_the_events_of_a_run_that_is_over_are_published_again(
+    spnas: Spnas, tmp_path: Path, finished: Path, after: int
+) -> None:
+    command = [COMMAND, "replay", "run", "--after", str(after)]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        wait_for((finished / "replay.json").exists)
+        assert (finished / "replay.json").stat().st_mode & 0o777 == 0o600
+        mqtt = json.loads((finished / "replay.json").read_text())["mqtt"]
+        url = mqtt["url"].replace("mqtt://", f"mqtt://{mqtt['username']}@") + "/run"
+        watching = subprocess.run(
+            [COMMAND, "watch", url, "--json", "--after", str(after)],
+            env={**os.environ, "SPNAS_MQTT_PASSWORD": mqtt["password"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert process.wait(30) == 0
+    assert watching.returncode == 0, watching.stderr
+    with open_snapshot(finished / "lineage.duckdb") as store:
+        expected = [json.loads(one.model_dump_json()) for one in store.read(after_seq=after)]
+    assert [json.loads(line) for line in watching.stdout.splitlines()] == expected
+    assert not (finished / "replay.json").exists()
+
+
+def test_a_live_run_is_not_replayed(spnas: Spnas, run: Path) -> None:
+    done = spnas("replay", "run")
+    assert done.returncode == 2
+    assert "its events are published as they come" in done.stderr
+
+
+def test_a_replay_from_after_the_end_is_refused(spnas: Spnas, finished: Path) -> None:
+    done = spnas("replay", "run", "--after", "99999")
+    assert done.returncode == 2
+    assert "and none after 99999" in done.stderr

@@ -29,7 +29,7 @@ from orchestrator.config_file import load_config
 from orchestrator.drive import Watchers
 from orchestrator.errors import ConfigError, RunError, UserError
 from orchestrator.executors.simulated import SimulatedExecutor
-from orchestrator.forking import Fork, fork_at, share_weights
+from orchestrator.forking import Fork, fork_at, settings, share_weights
 from orchestrator.fsck import examine
 from orchestrator.launch import Plan, fork_run, resume_run, start_run
 from orchestrator.run_folder import RunFolder, find_run, has_begun, new_run
@@ -370,3 +370,29 @@ def test_a_run_without_a_configuration_file_is_forked_with_that_of_its_log(sourc
     assert re.search('"pipeline"', fork.text)
     fork_run(RunFolder(tmp_path / "fork"), fork, Watchers())
     assert decided(RunFolder(tmp_path / "fork")) == decided(source)
+
+
+def test_a_fork_goes_its_own_way_by_settings_that_are_in_its_log(source: RunFolder, tmp_path: Path) -> None:
+    fork = fork_at(source, 20)
+    changes = settings(fork, ["general.seed=77", "serial.search_algorithm.max_sample=11"])
+    folder = RunFolder(tmp_path / "fork")
+    state = fork_run(folder, fork, Watchers(), more=changes)
+    assert state.seed == 77
+    assert state.config is not None
+    assert state.config.value_of("serial.search_algorithm.max_sample") == 11
+    assert [one.event for one in log_in(folder) if one.event.kind == "SettingChanged"] == changes
+    assert resume_run(folder, Watchers()).config == state.config
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("serial.search_algorithm.max_sample=x", "valid integer"),
+        ("serial.trainer.epoch=5", "has begun"),
+        ("max_sample", "expected KEY=VALUE"),
+        ("general.sed=1", "unknown key"),
+    ],
+)
+def test_a_setting_that_can_not_change_any_more_is_refused(source: RunFolder, override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        settings(fork_at(source, 20), [override])
