@@ -26,7 +26,9 @@ HEADERS = 3 * 4096
 COMMANDS = (
     ("status", "run"),
     ("status", "run", "--json"),
+    ("status", "run", "--at", "1"),
     ("sql", "run", "SELECT 1"),
+    ("fork", "run", "--at", "1"),
     ("lineage", "run"),
     ("why", "run", "s-0001"),
     ("reignite", "run"),
