@@ -22,6 +22,7 @@ MAX_BACKLOG_BYTES = 2**25  # that a process may leave unread
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 10.0  # a process that lived so long is not to blame for the pauses of those before it
+LAST_S = 0.5  # from the end of what a process says to its own
 LINE_LIMIT_BYTES = 2**22
 
 Said = dict[str, Any]
@@ -109,10 +110,13 @@ class Child:
                     said = pydantic_core.from_json(line)
                     if isinstance(said, dict):
                         self._hear(said)
+            with contextlib.suppress(TimeoutError):  # asyncio warns of one that is killed in the moment that it ends
+                await asyncio.wait_for(process.wait(), LAST_S)
         except ValueError:
             _log.warning("%s said more in one line than it may: it is replaced", self._module)
         finally:
-            self._kill()
+            if process.returncode is None:
+                self._kill()
         await process.wait()
         self._process = None
 

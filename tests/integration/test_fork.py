@@ -27,7 +27,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_live_run_is_forked_and_both_end_as_it_would_have(spnas: Spnas, finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "live"
     folder.mkdir()
-    live = paced(folder)
+    live = paced(folder, "--speed", "60")
     try:
         wait_for(lambda: has_begun(folder / "run") and trained(folder / "run") >= 2)
         forked = spnas("fork", folder / "run", "--at", 15, "--run-dir", "fork", "--no-tui")

@@ -77,7 +77,9 @@ def is_gone(process: int) -> bool:
     return False
 
 
-async def test_it_gets_its_setup_then_every_line_and_ends_with_its_input(tmp_path: Path) -> None:
+async def test_it_gets_its_setup_then_every_line_and_ends_with_its_input(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     beside = Beside(tmp_path, ECHO)
     beside.child.send(b"lost, for nobody is there")
     beside.child.start()
@@ -90,6 +92,7 @@ async def test_it_gets_its_setup_then_every_line_and_ends_with_its_input(tmp_pat
     assert beside.all("heard") == ["one", "two"]
     assert beside.said[-1] == {}
     assert is_gone(beside.all("pid")[0])
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -145,7 +148,8 @@ async def test_one_that_can_not_work_is_tried_again_after_longer_and_longer_paus
     wait_for = asyncio.wait_for
 
     async def waited(awaitable: Any, timeout: float) -> Any:
-        pauses.append(timeout)
+        if timeout != child.LAST_S:
+            pauses.append(timeout)
         return await wait_for(awaitable, timeout)
 
     monkeypatch.setattr(child.asyncio, "wait_for", waited)
