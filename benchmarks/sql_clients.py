@@ -124,6 +124,10 @@ class Clients:
             output.readline()
         self.signal(signal.SIGSTOP)
 
+    def cores_s(self) -> float:
+        """What all of them have taken of a core's time."""
+        return sum(cores_s(process.pid) for process in self._processes)
+
     def signal(self, number: signal.Signals) -> None:
         for process in self._processes:
             process.send_signal(number)
@@ -136,6 +140,19 @@ class Clients:
         for process in self._processes:
             process.wait()
         return answered
+
+
+def cores_s(process: int) -> float:
+    """What a process has taken of a core's time."""
+    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def sql_server() -> int:
+    """Process id of the server that this process has started."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    (server,) = (int(one) for one in children if b"sql_server" in Path(f"/proc/{one}/cmdline").read_bytes())
+    return server
 
 
 def refuse(_request: Request, _by: str) -> asyncio.Future[Recorded]:
@@ -156,18 +173,24 @@ async def measure(folder: RunFolder, count: int, rounds: int, seconds: float) ->
                 asking = Clients(found.quack, count)
                 await appending.rate(producers, 1)
                 without, beside = [], []
+                client_s, server_s = -asking.cores_s(), 0.0
                 for _ in range(rounds):
                     without.append(await appending.rate(producers, seconds))
                     asking.signal(signal.SIGCONT)
+                    server_s -= cores_s(sql_server())
                     beside.append(await appending.rate(producers, seconds))
+                    server_s += cores_s(sql_server())
                     asking.signal(signal.SIGSTOP)
+                client_s += asking.cores_s()
                 answered = [count / rounds / seconds for count in asking.end()]
                 lost = [1 - b / a for a, b in zip(without, beside, strict=True)]
                 sys.stdout.write(
                     f"{name}: {statistics.median(without):.0f} events/s without clients, {statistics.median(beside):.0f} "
                     f"with {count}; lost in a pair of rounds: {statistics.median(lost):.1%} (median), "
                     f"{statistics.mean(lost):.1%} (mean); {sum(answered):.0f} answers/s, {min(answered):.1f} to "
-                    f"{max(answered):.1f} a client\n"
+                    f"{max(answered):.1f} a client; "
+                    f"the clients took {client_s / rounds / seconds:.2f} of a core, the server, which also keeps the tables, "
+                    f"{server_s / rounds / seconds:.2f}\n"
                 )
             await service.close()
 

@@ -25,5 +25,5 @@ class Setup(BaseModel):
     database: Path
     query_s: float
     memory_bytes: int
-    share: float = 0.04
+    share: float = 0.02
     wanted: Address | None = None
