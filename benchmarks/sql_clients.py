@@ -189,7 +189,7 @@ async def measure(folder: RunFolder, count: int, rounds: int, seconds: float) ->
                     f"with {count}; lost in a pair of rounds: {statistics.median(lost):.1%} (median), "
                     f"{statistics.mean(lost):.1%} (mean); {sum(answered):.0f} answers/s, {min(answered):.1f} to "
                     f"{max(answered):.1f} a client; "
-                    f"the clients took {client_s / rounds / seconds:.2f} of a core, the server, which also keeps the tables, "
+                    f"clients took {client_s / rounds / seconds:.2f} of a core, the server, which keeps the tables too, "
                     f"{server_s / rounds / seconds:.2f}\n"
                 )
             await service.close()
