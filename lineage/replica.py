@@ -26,7 +26,7 @@ class Replica:
     """The tables as of event `last_seq`; `connection` is open to everything until somebody closes it to more."""
 
     def __init__(self) -> None:
-        self.connection = duckdb.connect(":memory:", config={"threads": 1})
+        self.connection = duckdb.connect(":memory:", config={"threads": 1, "temp_directory": ""})
         self.last_seq = 0
         with transaction(self.connection):
             schema.migrate(self.connection, new=True)

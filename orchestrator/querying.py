@@ -124,29 +124,40 @@ def answered(database: Path, statement: str, how: Asking, title: str = "") -> It
             asked_for = json.dumps(asdict(request), ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise QueryError("the query failed: expected UTF-8") from None
-        # a session of its own: Ctrl-C is for this process, which ends that one
-        done = subprocess.run(ANSWERING, input=asked_for, capture_output=True, start_new_session=True)
-        _judge(done, how, folder)
+        _judge(*_process(asked_for), how, folder)
         yield answer
 
 
-def _judge(done: subprocess.CompletedProcess[bytes], how: Asking, folder: str) -> None:
-    match done.returncode:
+def _process(asked_for: bytes) -> tuple[int, str, str]:
+    """Exit code, output and errors of the process that answers. It has a session of its own, for Ctrl-C is for this one."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(ANSWERING, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as process:
+        try:
+            out, err = process.communicate(asked_for)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def _judge(code: int, out: str, err: str, how: Asking, folder: str) -> None:
+    match code:
         case 0:
             return
-        case code if code == REFUSED:
-            raise QueryError(done.stdout.decode(errors="replace"))
-        case code if code == -signal.SIGALRM:
+        case _ if code == REFUSED:
+            raise QueryError(out)
+        case _ if code == -signal.SIGALRM:
             raise QueryError(f"the query took longer than {how.seconds:g} s; --timeout SECONDS gives it more")
-        case code if code == TOO_MUCH or code in (-signal.SIGABRT, -signal.SIGKILL):
+        case _ if code == TOO_MUCH or code in (-signal.SIGABRT, -signal.SIGKILL):
             allowed = f"{how.memory_bytes / 1e9:g} GB"
             raise QueryError(
                 f"the query needs more memory than {allowed}, or its answer does; --memory SIZE gives it more"
             )
-        case code if code == NO_ROOM:
+        case _ if code == NO_ROOM:
             raise StoreFull(f"there is no room for the answer in {folder}: make some, or name another place in TMPDIR")
-    last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-    raise InfrastructureError(f"the process that was to answer ended (exit code {done.returncode}): {' '.join(last)}")
+    last = err.strip().splitlines()[-1:]
+    raise InfrastructureError(f"the process that was to answer ended (exit code {code}): {' '.join(last)}")
 
 
 def show(answer: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
-from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.completion import CompleteEvent, Completion, WordCompleter
+from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
@@ -83,7 +84,7 @@ def prompt(folder: RunFolder, at: At | None, how: Asking) -> None:
             message=f"{folder.name}{'' if at is None else f' at {last.seq}'}> ",
             prompt_continuation="... ",
             multiline=Condition(lambda: goes_on(get_app().current_buffer.text)),
-            completer=WordCompleter([*dict.fromkeys(_words(names)), *words], ignore_case=True),
+            completer=_Completer([*dict.fromkeys(_words(names)), *words], ignore_case=True),
             history=history(),
         )
         for text in _typed(session):
@@ -93,6 +94,13 @@ def prompt(folder: RunFolder, at: At | None, how: Asking) -> None:
                 print_line("given up")
             except (LineageError, OrchestratorError) as error:
                 print_line(f"error: {error}")
+
+
+class _Completer(WordCompleter):
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """Of a word that is begun; of none, where somebody asks for that."""
+        if complete_event.completion_requested or document.get_word_before_cursor():
+            yield from super().get_completions(document, complete_event)
 
 
 def goes_on(text: str) -> bool:

@@ -132,10 +132,11 @@ class Server:
             async with asyncio.timeout(LAST_S):
                 while self.publisher.is_connected and not self.publisher.is_done:
                     await asyncio.sleep(0.05)
+        if self._setup.url is None:  # the broker ends with us
+            return
         if not self.publisher.is_done:
             self._say({"missing": self.publisher.seq})
-        if self._setup.url is not None:
-            self.note(self.publisher.seq)
+        self.note(self.publisher.seq)
 
 
 def _published(setup: Setup) -> int:

@@ -39,9 +39,8 @@ RETRY_S = 0.5
 
 
 def main() -> None:
-    lines = Lines()
     try:
-        _serve(lines)
+        _serve(Lines())
     except KeyboardInterrupt:
         end(0)
     except BaseException:

@@ -25,11 +25,13 @@ from lineage.store import EventStore
 from orchestrator import inspection, requests
 from orchestrator.drive import Watchers
 from orchestrator.errors import RunError, UserError
+from orchestrator.forking import fork_at
 from orchestrator.fsck import examine, rebuild
 from orchestrator.history import followed
 from orchestrator.launch import resume_run
 from orchestrator.outside import hand_over, open_run, result_of
 from orchestrator.run_folder import RunFolder, find_run
+from orchestrator.search.control import Reignite
 from orchestrator.search.state import SearchState
 from orchestrator.why import why
 
@@ -136,7 +138,10 @@ LOOKS: list[Callable[[RunFolder], object]] = [
     lambda run: inspection.lineage(str(run.path), "s-0003", as_json=True),
     lambda run: why(str(run.path), "s-0003", as_json=False),
     lambda run: why(str(run.path), "r-0001", as_json=False),
-    lambda run: requests.reignite(str(run.path)),
+    lambda run: inspection.status(str(run.path), as_json=True, at="9"),
+    lambda run: inspection.lineage(str(run.path), None, as_json=False, at="1d ago"),
+    lambda run: fork_at(run, 9),
+    lambda run: requests.ask(str(run.path), Reignite(), as_json=False),
     lambda run: result_of(open_run(run.path)),
     examine,
     lambda run: rebuild(str(run.path)),

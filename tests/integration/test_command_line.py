@@ -150,8 +150,9 @@ def test_help_and_simulation_never_import_torch(tmp_path: Path):
         program = (
             "import sys; from orchestrator import cli\n"
             f"sys.argv = ['spnas-orch', *{arguments!r}]\n"
+            "heavy = {'torch', 'mmdet', 'mmengine', 'textual', 'prompt_toolkit'}\n"
             "try: cli.main()\n"
-            "finally: print(sorted(m for m in ('torch', 'mmdet', 'mmengine', 'textual') if m in sys.modules))"
+            "finally: print(sorted(heavy & sys.modules.keys()))"
         )
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ, timeout=60

@@ -17,7 +17,6 @@ import pytest
 
 from lineage.wal import wal_of
 from orchestrator import cli
-from orchestrator.requests import REIGNITE_SIGNAL
 from orchestrator.run_folder import RunFolder
 
 COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
@@ -26,7 +25,9 @@ HEADERS = 3 * 4096
 COMMANDS = (
     ("status", "run"),
     ("status", "run", "--json"),
+    ("status", "run", "--at", "1"),
     ("sql", "run", "SELECT 1"),
+    ("fork", "run", "--at", "1"),
     ("lineage", "run"),
     ("why", "run", "s-0001"),
     ("reignite", "run"),
@@ -50,13 +51,6 @@ def spnas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
         return (ended.value.code, *capfd.readouterr())  # type: ignore[return-value]
 
     return call
-
-
-@pytest.fixture(autouse=True)
-def unchanged_signals() -> object:
-    before = signal.getsignal(REIGNITE_SIGNAL)
-    yield
-    signal.signal(REIGNITE_SIGNAL, before)
 
 
 RESUMED_AND_KILLED = """

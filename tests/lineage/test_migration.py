@@ -115,6 +115,8 @@ def test_a_store_of_any_earlier_schema_has_the_tables_of_today_and_the_log_of_th
     with open_snapshot(path) as store:
         assert_holds_what_was_released(store)
         looked_at = tables(store)
+    with open_snapshot(path, 7) as store:
+        assert [one.seq for one in store.read()] == list(range(1, 8))
     assert log_of(path) == (log, version)
     with EventStore.open(path) as store:
         assert_holds_what_was_released(store)

