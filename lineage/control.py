@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from lineage.reports import EventValue
+from lineage.reports import EventValue, JobFailed
 
 
 class RunPaused(EventValue):
@@ -30,6 +30,12 @@ class JobCancelled(EventValue):
     job_id: str
     attempt: int
     by: str
+
+    @property
+    def failure(self) -> JobFailed:
+        """What it is to the job."""
+        message = f"cancelled by {self.by}"
+        return JobFailed(job_id=self.job_id, attempt=self.attempt, fault="cancelled", message=message)
 
 
 class SettingChanged(EventValue):

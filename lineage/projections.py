@@ -47,10 +47,9 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
         case ev.JobAssigned():
             return _job_assigned(rows, event, now)
         case ev.WeightsInherited() | ev.EpochFinished() | ev.JobFinished() | ev.JobFailed():
-            job = _current(rows, event)
-            return {} if job is None else _reported(rows, job, event, now)
+            return _reported(rows, event, now)
         case ev.JobCancelled():
-            return asked(rows, event, recorded.seq, now) | _cancelled(rows, event, now)
+            return asked(rows, event, recorded.seq, now) | _reported(rows, event.failure, now)
         case (
             ev.StopRequested()
             | ev.ReignitionRequested()
@@ -180,30 +179,14 @@ def _job_assigned(rows: Rows, event: ev.JobAssigned, now: datetime) -> dict[Addr
     return new("jobs", **job) | _progress(rows, job, _others(rows, before) + 1, started_at=now)
 
 
-def _current(
-    rows: Rows, event: ev.WeightsInherited | ev.EpochFinished | ev.JobFinished | ev.JobFailed
-) -> Values | None:
-    """The job that a report speaks of; None: the report is stale."""
-    job = rows.get(("jobs", event.job_id))
-    if job is None or job["attempt"] != event.attempt or job["status"] in ("finished", "failed"):
-        return None
-    return job
-
-
-def _cancelled(rows: Rows, event: ev.JobCancelled, now: datetime) -> dict[Address, Values]:
-    message = f"cancelled by {event.by}"
-    failed = ev.JobFailed(job_id=event.job_id, attempt=event.attempt, fault="cancelled", message=message)
-    job = _current(rows, failed)
-    return {} if job is None else _reported(rows, job, failed, now)
-
-
 def _reported(
-    rows: Rows,
-    job: Values,
-    event: ev.WeightsInherited | ev.EpochFinished | ev.JobFinished | ev.JobFailed,
-    now: datetime,
+    rows: Rows, event: ev.WeightsInherited | ev.EpochFinished | ev.JobFinished | ev.JobFailed, now: datetime
 ) -> dict[Address, Values]:
+    """What a report changes; nothing where it is stale."""
     at = ("jobs", event.job_id)
+    job = rows.get(at)
+    if job is None or job["attempt"] != event.attempt or job["status"] in ("finished", "failed"):
+        return {}
     match event:
         case ev.WeightsInherited():
             found = event.model_dump(exclude={"kind", "job_id", "attempt", "child_id", "parent_id"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -87,6 +87,16 @@ def _opened(copy: Path, at: At | None) -> EventStore:
         connection.execute("DELETE FROM events WHERE seq > ?", [moment.seq])
     EventStore.open(copy, remake=True).close()
     return EventStore.open_read_only(copy)
+
+
+def stamp(path: Path) -> tuple[tuple[int, ...], ...]:
+    """Of a store's files: while it stays, no event was added."""
+    found = []
+    for file in (path, wal_of(path)):
+        with suppress(FileNotFoundError):
+            stat = file.stat()
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
 
 
 def copy_store(path: Path, copy: Path) -> None:

@@ -238,7 +238,7 @@ def watch(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print every event as a line of JSON, as it comes.")] = False,
     after: Annotated[int, typer.Option(min=0, metavar="SEQ", help="With --json: only events after this one.")] = 0,
-    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate of who signed the broker's.")] = None,
+    ca: cli_live.Ca = None,
 ) -> None:
     """Open the terminal UI on a run, or follow its events."""
     from orchestrator.run_folder import find_run

@@ -193,6 +193,8 @@ def _make(folder: RunFolder) -> list[Path]:
         folder.database,
         folder.lock,
         wal_of(folder.database),
+        folder.endpoint,
+        folder.published,
     ]
     return inside if existed else [folder.path, *missing]
 

@@ -10,6 +10,7 @@ import socket
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import typer
 
@@ -26,8 +27,8 @@ from orchestrator.search.control import Reignite, Request, Set, changed, typed, 
 from orchestrator.search.state import SearchState
 
 
-def ask(run: str, request: Request, as_json: bool) -> None:
-    """Ask a run for something, and say what came of it.
+def ask(run: str, request: Request, as_json: bool, ca: Path | None) -> None:
+    """Ask a run for something, and say what came of it; `ca` is the certificate of who signed a broker's.
 
     Raises:
         UserError: the run refuses it, with the reason, or is not live and can't take it up later.
@@ -36,7 +37,7 @@ def ask(run: str, request: Request, as_json: bool) -> None:
     from orchestrator.live import client, targets
 
     if targets.is_url(run):
-        target = targets.remote(run, None)
+        target = targets.remote(run, ca)
         if target.key is None:
             raise UserError(f"to ask {run} for something, put the key in its endpoint.json into ${targets.KEY}")
     else:

@@ -60,7 +60,13 @@ class RunFolder:
 
     @property
     def endpoint(self) -> Path:
+        """Where the live run can be asked and heard."""
         return self.path / "endpoint.json"
+
+    @property
+    def published(self) -> Path:
+        """How far the user's broker has the events."""
+        return self.path / "published.json"
 
     @property
     def lock(self) -> Path:
@@ -154,6 +160,8 @@ def _holds_nothing(folder: RunFolder) -> bool:
         folder.lock,
         folder.database,
         wal_of(folder.database),
+        folder.endpoint,
+        folder.published,
     }
     if folder.owner() is not None or set(folder.path.iterdir()) - known:
         return False

@@ -17,10 +17,9 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from lineage.architecture import LineageError
 from lineage.moment import At, last_at
-from lineage.snapshot import snapshot_file
+from lineage.snapshot import snapshot_file, stamp
 from lineage.statements import is_complete, split
 from lineage.store import EventStore
-from lineage.wal import wal_of
 from orchestrator.display import stdout_console, table
 from orchestrator.errors import OrchestratorError
 from orchestrator.querying import Asking, answered, show
@@ -54,20 +53,13 @@ class Look:
 
     def copy(self) -> Path:
         """Raises as `snapshot_file`."""
-        found = [_stamp(file) for file in (self._database, wal_of(self._database))]
+        found = stamp(self._database)
         if found != self._seen:
             self._kept.close()
             self._seen = None
             self._copy = self._kept.enter_context(snapshot_file(self._database, self._at))
             self._seen = found
         return self._copy
-
-
-def _stamp(file: Path) -> tuple[int, ...] | None:
-    with contextlib.suppress(FileNotFoundError):
-        found = file.stat()
-        return found.st_ino, found.st_size, found.st_mtime_ns
-    return None
 
 
 def prompt(folder: RunFolder, at: At | None, how: Asking) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lineage.errors import StoreError
 from lineage.events import Recorded
-from lineage.snapshot import open_snapshot
+from lineage.snapshot import open_snapshot, stamp
 from tui.view_models import SearchView, fold
 
 Feed = AsyncIterable[SearchView]
@@ -85,7 +85,7 @@ async def follow_run(run: Path, is_live: Callable[[], bool]) -> AsyncIterator[Se
     """
     store_path, view, seen = run / STORE_NAME, SearchView(), None
     while True:
-        live, state = is_live(), _file_state(store_path)
+        live, state = is_live(), stamp(store_path)
         if state != seen or not live:
             try:
                 view = await asyncio.to_thread(_read_on, store_path, view)
@@ -97,12 +97,6 @@ async def follow_run(run: Path, is_live: Callable[[], bool]) -> AsyncIterator[Se
         if not live:
             return
         await asyncio.sleep(POLL_S)
-
-
-def _file_state(store_path: Path) -> tuple[tuple[int, int], ...]:
-    """Sizes and times of the store's files: while these stay, no event was added."""
-    files = (store_path, store_path.with_name(store_path.name + ".wal"))
-    return tuple((stat.st_size, stat.st_mtime_ns) for stat in (file.stat() for file in files if file.exists()))
 
 
 def _read_on(store_path: Path, view: SearchView) -> SearchView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import queue
+import resource
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import NoReturn
 
 MAX_LINES = 100_000  # that wait in this process; others wait with whoever sent them
 PR_SET_PDEATHSIG = 1
+BROKEN, TOO_MUCH = 1, 3  # exit codes
 
 
 class Lines:
@@ -56,6 +58,11 @@ def end_with_owner() -> None:
     """Let the system kill this process with whoever started it, even one that is stopped (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def resident_bytes() -> int:
+    """Memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def end(code: int, reason: str = "") -> NoReturn:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import sys
 from typing import Any
 
 from lineage.events import Recorded
-from orchestrator.live.beside import give_way
-from orchestrator.live.resources import end_beyond
-from orchestrator.live.server import Server, Setup, open_way
+from orchestrator.live.beside import TOO_MUCH, end, give_way, resident_bytes
+from orchestrator.live.bus_setup import Setup
+from orchestrator.live.server import Server, open_way
 
 MAX_BYTES = 2**30  # of memory: clients that do not read are kept for by the embedded broker
 LINE_LIMIT_BYTES = 2**25
@@ -34,7 +33,7 @@ async def serve(setup: Setup, lines: asyncio.StreamReader) -> None:
     say({"mqtt": way.offered.model_dump()})
     server = Server(setup, way.address, say)
     async with asyncio.TaskGroup() as group:
-        beside = [group.create_task(task) for task in (server.publisher.run(), server.idle(), end_beyond(MAX_BYTES))]
+        beside = [group.create_task(task) for task in (server.publisher.run(), server.idle(), _end_beyond(MAX_BYTES))]
         while line := await lines.readline():
             said = json.loads(line)
             if "answer" in said:
@@ -46,6 +45,13 @@ async def serve(setup: Setup, lines: asyncio.StreamReader) -> None:
             task.cancel()
 
 
+async def _end_beyond(most_bytes: int) -> None:
+    """End this process once it takes more memory; whoever started it starts another."""
+    while resident_bytes() <= most_bytes:
+        await asyncio.sleep(1)
+    end(TOO_MUCH, f"clients that do not read took more than {most_bytes} bytes")
+
+
 async def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     give_way(5)
@@ -53,7 +59,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     await serve(Setup.model_validate_json(await lines.readline()), lines)
-    os._exit(0)  # the embedded broker would wait for its clients
+    end(0)  # the embedded broker would wait for its clients
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lineage.events import Recorded
-from lineage.wal import wal_of
+from lineage.snapshot import stamp
 from orchestrator.live.history import History
 from orchestrator.run_folder import RunFolder, find_run
 
@@ -45,7 +45,7 @@ def followed(folder: RunFolder, after: int) -> Iterator[Recorded]:
     history, seen = History(folder.database), None
     try:
         while True:
-            is_live, state = folder.process() is not None, _state(folder.database)
+            is_live, state = folder.process() is not None, stamp(folder.database)
             if state != seen:
                 while page := history.after(after, PAGE, PAGE_BYTES):
                     yield from page
@@ -57,12 +57,6 @@ def followed(folder: RunFolder, after: int) -> Iterator[Recorded]:
                 time.sleep(PAUSE_S)
     finally:
         history.close()
-
-
-def _state(database: Path) -> tuple[tuple[int, int], ...]:
-    """While this stays, no event was added."""
-    files = [file for file in (database, wal_of(database)) if file.exists()]
-    return tuple((stat.st_size, stat.st_mtime_ns) for stat in (file.stat() for file in files))
 
 
 def _print(recorded: Recorded) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import resource
 import time
 import traceback
 from datetime import datetime
-from pathlib import Path
 from typing import NoReturn
 
 import duckdb
 
-from orchestrator.live.beside import end
+from orchestrator.live.beside import BROKEN, TOO_MUCH, end, resident_bytes
 from orchestrator.live.guard import limit_memory
 
 LOOK_S = 0.1  # between two looks at the queries that run
@@ -19,7 +17,6 @@ MAX_SESSIONS = 5000  # quack keeps those of clients that were killed
 GROWTH = 16  # bytes of memory that a byte of an event may come to, in DuckDB and beside it; 4 to 8 were seen
 STEP_BYTES = 2**24
 SPARE_BYTES = 2**28  # what answering takes beside the queries: threads, messages
-BROKEN, TOO_MUCH = 1, 3  # exit codes
 
 _SESSIONS = "SELECT connection_id, query_started_at, state FROM quack_active_connections()"
 _HELD = "SELECT sum(memory_usage_bytes) FROM duckdb_memory()"
@@ -32,7 +29,7 @@ class Limits:
         self._connection = connection
         self._query_s, self._query_bytes = query_s, query_bytes
         ((held,),) = connection.execute(_HELD).fetchall()
-        self._held_bytes, self._resident_bytes = int(held), _resident_bytes()
+        self._held_bytes, self._resident_bytes = int(held), resident_bytes()
         self._room_bytes = 0  # for what has come since
         self._limit_bytes = 0
         self.grow(0)
@@ -59,16 +56,10 @@ class Limits:
                     began = {(who, at): began.get((who, at), now) for who, at, state in sessions if state == "active"}
                     if began and now - min(began.values()) > self._query_s:
                         end(TOO_MUCH, f"a query took more than {self._query_s:g} s")
-                    if (
-                        _resident_bytes()
-                        > self._resident_bytes + self._room_bytes + 2 * self._query_bytes + SPARE_BYTES
-                    ):
+                    most_bytes = self._resident_bytes + self._room_bytes + 2 * self._query_bytes + SPARE_BYTES
+                    if resident_bytes() > most_bytes:
                         end(TOO_MUCH, f"queries took more than {self._query_bytes} bytes")
                     if len(sessions) > MAX_SESSIONS:
                         end(TOO_MUCH, f"more than {MAX_SESSIONS} clients came, or were killed and are still held")
         except BaseException:
             end(BROKEN, traceback.format_exc())
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

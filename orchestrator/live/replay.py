@@ -6,23 +6,20 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lineage.events import Recorded, RunStarted
 from lineage.snapshot import open_snapshot
-from orchestrator.config import RunConfig
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live import endpoint
+from orchestrator.live.bus_setup import Setup
 from orchestrator.live.endpoint import Endpoint, Mqtt
-from orchestrator.live.history import History
-from orchestrator.live.server import Server, Setup, Way, open_way
-from orchestrator.live.service import broker_of
+from orchestrator.live.server import Server, Way, open_way
+from orchestrator.live.service import bus_of
 from orchestrator.run_folder import RunFolder, find_run
 
-PAGE, PAGE_BYTES = 500, 2**22
 AHEAD = 100  # events that wait for the broker
 PAUSE_S = 0.02
 GRACE_S = 1.0  # that clients of the embedded broker have to hear the end
@@ -42,13 +39,10 @@ def replay(run: str, speed: float | None, after: int) -> None:
     if folder.process() is not None:
         raise UserError(f"run {run} is live: its events are published as they come")
     with open_snapshot(folder.database) as store:
-        started = next(store.read(kinds=["RunStarted"])).event
+        bus, broker = bus_of(store)
         ((last,),) = store.query("SELECT max(seq) FROM events").rows
-    assert isinstance(started, RunStarted)
     if after >= last:
         raise UserError(f"run {run} has events up to {last}, and none after {after}")
-    bus = RunConfig.model_validate(started.config).general.bus
-    broker = broker_of(bus, Path(started.workdir))
     setup = Setup(
         database=folder.database,
         run=folder.name,
@@ -65,8 +59,8 @@ def replay(run: str, speed: float | None, after: int) -> None:
 class _Replay:
     """One replay, on its way to the broker."""
 
-    def __init__(self, folder: RunFolder, setup: Setup, way: Way) -> None:
-        self._folder, self._way = folder, way
+    def __init__(self, setup: Setup, way: Way) -> None:
+        self._database, self._way = setup.database, way
         self._trouble: list[str] = []
         self.server = Server(setup, way.address, self._hear)
 
@@ -75,12 +69,13 @@ class _Replay:
         if embedded is not None:
             await self._until(lambda: embedded.clients > 1)
         before: datetime | None = None
-        for recorded in _events(self._folder, after):
-            if before is not None and speed is not None:
-                await asyncio.sleep(max(0.0, (recorded.ts - before).total_seconds()) / speed)
-            before = recorded.ts
-            publisher.publish(recorded)
-            await self._until(lambda: publisher.behind <= AHEAD)
+        with open_snapshot(self._database) as store:
+            for recorded in store.read(after_seq=after):
+                if before is not None and speed is not None:
+                    await asyncio.sleep(max(0.0, (recorded.ts - before).total_seconds()) / speed)
+                before = recorded.ts
+                publisher.publish(recorded)
+                await self._until(lambda: publisher.behind <= AHEAD)
         await self._until(lambda: publisher.is_done)
         if embedded is not None:
             await asyncio.sleep(GRACE_S)
@@ -99,7 +94,7 @@ class _Replay:
 async def _replay(folder: RunFolder, setup: Setup, speed: float | None) -> None:
     way = await open_way(setup)
     path = folder.path / "replay.json"
-    replay = _Replay(folder, setup, way)
+    replay = _Replay(setup, way)
     publishing = asyncio.create_task(replay.server.publisher.run())
     try:
         if way.embedded is not None:
@@ -108,16 +103,6 @@ async def _replay(folder: RunFolder, setup: Setup, speed: float | None) -> None:
     finally:
         publishing.cancel()
         path.unlink(missing_ok=True)
-
-
-def _events(folder: RunFolder, after: int) -> Iterator[Recorded]:
-    history = History(folder.database)
-    try:
-        while page := history.after(after, PAGE, PAGE_BYTES):
-            yield from page
-            after = page[-1].seq
-    finally:
-        history.close()
 
 
 def _offer(path: Path, offered: Mqtt, setup: Setup) -> None:

@@ -9,15 +9,15 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiomqtt
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from lineage.errors import StoreError
 from orchestrator.live import broker
 from orchestrator.live.address import Address, address_of
+from orchestrator.live.bus_setup import Setup
 from orchestrator.live.endpoint import Mqtt
 from orchestrator.live.history import History
 from orchestrator.live.messages import (
@@ -37,20 +37,6 @@ MAX_IDS = 10_000
 NOTE_S = 1.0
 
 Say = Callable[[dict[str, Any]], None]
-
-
-class Setup(BaseModel):
-    """What is published where. Without a `url` the broker is embedded."""
-
-    database: Path
-    published: Path | None = None  # how far, to which broker: written here for the next process
-    run: str
-    key: str
-    after: int = 0  # for a broker that lives no longer than this process
-    prefix: str = "spnas"
-    url: str | None = None
-    password: str | None = None
-    ca: Path | None = None
 
 
 class Server:

@@ -19,10 +19,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lineage.events import Recorded
+from lineage.events import Recorded, RunStarted
+from lineage.store import EventStore
+from orchestrator.config import RunConfig
 from orchestrator.errors import ConfigError
 from orchestrator.general import Bus, General
-from orchestrator.live import endpoint
+from orchestrator.live import bus_setup, endpoint
 from orchestrator.live.child import Child, Said
 from orchestrator.live.endpoint import Endpoint, Mqtt, Quack
 from orchestrator.live.sql_setup import Address, Setup
@@ -61,6 +63,14 @@ def broker_of(bus: Bus, workdir: Path) -> Broker:
     if bus.ca is not None:
         _text(workdir / bus.ca, "ca")
     return Broker(password, None if bus.ca is None else workdir / bus.ca)
+
+
+def bus_of(store: EventStore) -> tuple[Bus, Broker]:
+    """The bus that a run was started with. Raises as `broker_of`."""
+    started = next(store.read(kinds=["RunStarted"])).event
+    assert isinstance(started, RunStarted)
+    bus = RunConfig.model_validate(started.config).general.bus
+    return bus, broker_of(bus, Path(started.workdir))
 
 
 def _text(path: Path, key: str) -> str:
@@ -109,19 +119,17 @@ class Service:
 
     def _bus_setup(self) -> str:
         bus = self._general.bus
-        return json.dumps(
-            {
-                "database": str(self._folder.database),
-                "published": str(self._folder.path / "published.json"),
-                "run": self._folder.name,
-                "key": self._key,
-                "after": self._last_seq,
-                "prefix": bus.prefix,
-                "url": bus.url,
-                "password": self._broker.password,
-                "ca": None if self._broker.ca is None else str(self._broker.ca),
-            }
-        )
+        return bus_setup.Setup(
+            database=self._folder.database,
+            published=self._folder.published,
+            run=self._folder.name,
+            key=self._key,
+            after=self._last_seq,
+            prefix=bus.prefix,
+            url=bus.url,
+            password=self._broker.password,
+            ca=self._broker.ca,
+        ).model_dump_json()
 
     def _hear_sql(self, said: Said) -> None:
         if not said:

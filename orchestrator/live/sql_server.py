@@ -27,8 +27,8 @@ from lineage.events import Recorded
 from lineage.replica import Replica
 from lineage.snapshot import open_snapshot
 from orchestrator.live import guard
-from orchestrator.live.beside import Lines, end, end_with_owner, give_way
-from orchestrator.live.limits import BROKEN, Limits
+from orchestrator.live.beside import BROKEN, Lines, end, end_with_owner, give_way
+from orchestrator.live.limits import Limits
 from orchestrator.live.pace import Pace
 from orchestrator.live.sql_setup import Address, Setup
 

@@ -8,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from lineage.events import RunStarted
 from lineage.snapshot import open_snapshot
-from orchestrator.config import RunConfig
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live import endpoint
 from orchestrator.live.address import Address, address_of
 from orchestrator.live.client import Target
 from orchestrator.live.endpoint import Endpoint
-from orchestrator.live.service import broker_of
+from orchestrator.live.service import bus_of
 from orchestrator.run_folder import RunFolder
 
 PASSWORD, KEY = "SPNAS_MQTT_PASSWORD", "SPNAS_RUN_KEY"
@@ -59,15 +57,11 @@ def live(folder: RunFolder, run: str) -> Target:
     offered = _offered(folder, run)
     assert offered.mqtt is not None
     with open_snapshot(folder.database) as store:
-        started = next(store.read(kinds=["RunStarted"])).event
-    assert isinstance(started, RunStarted)
-    bus = RunConfig.model_validate(started.config).general.bus
+        bus, broker = bus_of(store)
     mqtt = offered.mqtt
+    address = _address(mqtt.url, mqtt.password or broker.password, broker.ca)
     if mqtt.password is not None:
-        address = replace(_address(mqtt.url, mqtt.password, None), username=mqtt.username)
-    else:
-        broker = broker_of(bus, Path(started.workdir))
-        address = _address(mqtt.url, broker.password, broker.ca)
+        address = replace(address, username=mqtt.username)
     return Target(address, bus.prefix, folder.name, offered.key)
 
 

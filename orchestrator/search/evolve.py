@@ -251,9 +251,7 @@ def _cancelled(state: SearchState, event: JobCancelled) -> SearchState:
         return state
     device = state.jobs[event.job_id].device
     assert device is not None
-    message = f"cancelled by {event.by}"
-    failed = JobFailed(job_id=event.job_id, attempt=event.attempt, fault="cancelled", message=message)
-    return _lost(_ended(state, failed), device)
+    return _lost(_ended(state, event.failure), device)
 
 
 def _measured(state: SearchState, job: Job, event: JobFinished) -> SearchState:

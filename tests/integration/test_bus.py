@@ -212,6 +212,60 @@ def test_the_broker_says_lost_when_a_run_is_gone_without_a_word(plain: Mosquitto
     assert set(events(seen)) <= set(in_log), "an event was published before it was durable"
 
 
+@needs_mosquitto
+def test_a_run_on_a_broker_of_the_users_is_asked_and_followed_there(
+    mosquitto: Mosquitto, tmp_path: Path, spnas: Spnas
+) -> None:
+    mosquitto.start()
+    with paced(tmp_path, *mosquitto.settings, "--speed", "60") as process:
+        found = endpoint(tmp_path / "run")
+        assert "password" not in found["mqtt"]
+        assert "paused by" in spnas("pause", "run").stdout
+        url, certificate = f"{mosquitto.url}/run", ["--ca", mosquitto.folder / "ca.pem"] if mosquitto.tls else []
+        environment = os.environ | {"SPNAS_MQTT_PASSWORD": PASSWORD}
+        unsigned = elsewhere(environment, "continue", url, *certificate)
+        assert (unsigned.returncode, unsigned.stdout) == (2, "")
+        assert "SPNAS_RUN_KEY" in unsigned.stderr
+        forged = elsewhere(environment | {"SPNAS_RUN_KEY": "0" * 32}, "continue", url, *certificate)
+        assert forged.returncode == 2
+        assert "is not signed with this run's key" in forged.stderr
+        signed = elsewhere(environment | {"SPNAS_RUN_KEY": found["key"]}, "continue", url, *certificate)
+        assert "continued by" in signed.stdout, signed.stderr
+        watched = elsewhere(environment, "watch", url, "--json", *certificate)
+        assert watched.returncode == 0, watched.stderr
+        process.communicate(timeout=60)
+    told = [json.loads(line) for line in watched.stdout.splitlines()]
+    assert [(one["seq"], one["event"]["kind"]) for one in told] == logged(tmp_path / "run")
+
+
+def elsewhere(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command as on a machine that has nothing of the run."""
+    command = [COMMAND, *map(str, arguments)]
+    return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=90)
+
+
+@needs_mosquitto
+def test_a_run_that_is_over_is_published_again_on_the_users_broker(
+    plain: Mosquitto, tmp_path: Path, spnas: Spnas
+) -> None:
+    paced(tmp_path, *plain.settings).communicate(timeout=60)
+    seen = Seen()
+
+    async def story() -> None:
+        async with client(plain) as forgetting:
+            await forgetting.publish("spnas/run/status", b"", qos=1, retain=True)
+        listening = asyncio.create_task(listen(plain, "completed", seen))
+        replaying = await asyncio.create_subprocess_exec(COMMAND, "replay", "run", cwd=tmp_path)
+        await asyncio.gather(listening, replaying.wait())
+
+    asyncio.run(story())
+    assert events(seen) == logged(tmp_path / "run")
+    plain.stop()
+    gone = spnas("replay", "run")
+    assert gone.returncode == 1
+    assert f"publishing to localhost:{plain.port}" in gone.stderr
+
+
 def test_a_configuration_that_names_what_is_not_there_is_refused_before_anything_starts(spnas: Spnas) -> None:
     for setting, words in (
         ("password_env=NO_SUCH_VARIABLE", "there is no environment variable NO_SUCH_VARIABLE"),
