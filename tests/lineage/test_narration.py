@@ -1,117 +1,23 @@
 """The story of a run in lines: each event that matters has one, and no event of a lost attempt has any."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
+from telling import CHILD, GIVEN, KEPT, SEED, STALLED, STARTED, assigned, epoch, finished, told
 
 from lineage.events import (
     CandidateAbandoned,
-    CandidateProposed,
     CandidateRuledOut,
-    CheckpointDeleted,
-    EpochFinished,
     Event,
-    JobAssigned,
-    JobCancelled,
     JobFailed,
-    JobFinished,
-    NetworkGiven,
     PhaseFinished,
     PhaseStarted,
-    Recorded,
-    RecordingDelayed,
     ReignitionAbandoned,
-    ReignitionProposed,
     ReignitionRequested,
-    RequestRefused,
-    RunContinued,
     RunFinished,
-    RunForked,
-    RunPaused,
     RunResumed,
-    RunStarted,
     RunStopped,
-    SettingChanged,
-    StopRequested,
-    WeightsInherited,
-    WorkerBlocked,
     WorkerLost,
     WorkerStarted,
-    WorkerUnblocked,
 )
-from lineage.narration import Narrator
-from lineage.wording import duration, quantity
-
-STARTED = RunStarted(run_id="digits", seed=7, simulated=False, slots=2, window=3, config={"pipeline": ["s", "p"]})
-SEED = CandidateProposed(
-    candidate_id="s-0001",
-    step="s",
-    phase="serial",
-    code="b_11-21_0-0",
-    block_ids=(("s-0001.1",),),
-    base_width=16,
-    params=1,
-    flops=1,
-)
-CHILD = SEED.model_copy(
-    update={"candidate_id": "s-0002", "code": "b_111-21_0-0", "parent_id": "s-0001", "morphisms": ("expand(0@1 +1)",)}
-)
-KEPT = WeightsInherited(
-    job_id="j-2",
-    attempt=1,
-    child_id="s-0002",
-    parent_id="s-0001",
-    tensors_copied=120,
-    tensors_adapted=1,
-    tensors_new=10,
-    tensors_dropped=5,
-    residual=0.0,
-)
-STALLED = ReignitionProposed(
-    reignition_id="r-0001",
-    step="s",
-    candidate_id="s-0001",
-    n_stuck=3,
-    candidates_since_best=3,
-    best_ap=0.1,
-    min_delta=0.005,
-)
-
-
-GIVEN = NetworkGiven(
-    candidate_id="i-0001",
-    step="s",
-    phase="serial",
-    source="resnet18.pth",
-    code="b_11-21_0-0",
-    block_ids=(("i-0001.1",),),
-    base_width=64,
-    checkpoint="ab" * 32,
-    params=1,
-    flops=1,
-)
-
-
-def assigned(job_id: str, subject_id: str, kind: str = "fast_train", attempt: int = 1, repeat: int = 1) -> JobAssigned:
-    return JobAssigned(
-        job_id=job_id, job_kind=kind, subject_id=subject_id, device="cpu:0", attempt=attempt, repeat=repeat
-    )
-
-
-def epoch(job_id: str, ap: float | None = 0.9) -> EpochFinished:
-    return EpochFinished(job_id=job_id, attempt=1, epoch=2, epochs=3, loss=0.25, ap=ap)
-
-
-def finished(job_id: str, attempt: int = 1, **results: float) -> JobFinished:
-    return JobFinished(job_id=job_id, attempt=attempt, checkpoint="ab" * 32, **results)
-
-
-def told(*events: Event) -> list[str | None]:
-    narrator, start = Narrator(), datetime(2026, 1, 1, tzinfo=UTC)
-    return [
-        narrator.line(Recorded(seq=seq, event_id=f"e-{seq}", ts=start + timedelta(seconds=10 * seq), event=event))
-        for seq, event in enumerate(events, 1)
-    ]
 
 
 def test_the_run_and_its_phases():
@@ -338,94 +244,4 @@ def test_a_phase_ends_with_the_draws_that_were_refused_in_it():
     assert lines[2:] == [
         "serial phase (s) finished: done; 7 draws refused (4 flops, 3 duplicate)",
         "serial phase (p) finished: done; 1 draw refused (1 params)",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0"),
-        (999, "999"),
-        (1000, "1k"),
-        (713_204, "713k"),
-        (999_999, "1M"),
-        (2.35e10, "23.5G"),
-        (4.1e15, "4.1e+03T"),
-    ],
-)
-def test_quantities_have_three_digits_and_a_suffix(value, text):
-    assert quantity(value) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(-3, "0s"), (59.9, "59s"), (60, "1m00s"), (3599, "59m59s"), (7500, "2h05m")]
-)
-def test_durations_are_short(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_what_keeps_a_run_going_and_what_ends_it():
-    lines = told(
-        STARTED,
-        SEED,
-        assigned("j-1", "s-0001"),
-        WorkerBlocked(device="cpu:0", reason="writing a checkpoint: No space left on device"),
-        WorkerUnblocked(device="cpu:0"),
-        RecordingDelayed(reason="1 event can't be stored: No space left on device", seconds=93.2),
-        StopRequested(by="somebody (SIGINT)"),
-        CheckpointDeleted(checkpoint="ab" * 32, subject_id="s-0001"),
-        finished("j-1", ap=0.1),
-        StopRequested(by="somebody"),
-    )
-    assert lines[3:] == [
-        "cpu:0 waits for room on the disk: writing a checkpoint: No space left on device",
-        "cpu:0 found room on the disk and goes on",
-        "nothing could be recorded for 1m33s: 1 event can't be stored: No space left on device",
-        "stop requested by somebody (SIGINT): 1 training finishes the epoch first; asked once more, it stops at once",
-        None,
-        "s-0001 AP 0.100 (best): b_11-21_0-0, 1m00s",
-        "stop requested by somebody; asked once more, it stops at once",
-    ]
-
-
-def test_a_fork_says_where_it_comes_from_before_it_goes_on():
-    lines = told(STARTED, RunForked(source="/runs/other", at_seq=1, by="ann"), RunResumed())
-    run = lines[0].partition(" started")[0]
-    assert lines[1:] == [f"{run} forked from /runs/other at event 1 by ann", f"{run} resumed"]
-
-
-def test_requests_are_told_with_who_asked():
-    lines = told(
-        STARTED,
-        SEED,
-        assigned("j-1", "s-0001"),
-        RunPaused(by="ann"),
-        RunContinued(by="ann"),
-        SettingChanged(key="serial.search_algorithm.max_sample", value=9, before=6, by="ann"),
-        RequestRefused(request="cancel j-9", reason="no training of that name runs", by="bob"),
-        JobCancelled(job_id="j-1", attempt=1, by="ann"),
-        finished("j-1", ap=0.9),
-    )
-    assert lines[3:] == [
-        "paused by ann: no training begins",
-        "continued by ann",
-        "serial.search_algorithm.max_sample set to 9 by ann, before 6",
-        "cancel j-9 refused, asked by bob: no training of that name runs",
-        "j-1 cancelled by ann",
-        None,
-    ]
-
-
-def test_a_training_for_lost_weights_is_told_as_one():
-    lines = told(
-        STARTED,
-        SEED,
-        assigned("j-1", "s-0001"),
-        finished("j-1", ap=0.1),
-        assigned("j-1", "s-0001", attempt=2),
-        finished("j-1", attempt=2, ap=0.1),
-    )
-    assert lines[-2:] == [
-        "s-0001 fast training on cpu:0, attempt 2: its weights are gone",
-        "s-0001 has its weights again, 10s",
     ]

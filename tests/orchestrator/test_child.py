@@ -108,6 +108,12 @@ async def test_one_that_is_killed_is_replaced(tmp_path: Path, number: signal.Sig
     await beside.child.close(patience_s=10)
 
 
+def flood(beside: Beside) -> None:
+    """More than a process may leave unread."""
+    for _ in range(3000):
+        beside.child.send(b"x" * 1000)
+
+
 async def test_one_that_does_not_read_holds_up_nobody_and_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,8 +122,7 @@ async def test_one_that_does_not_read_holds_up_nobody_and_is_replaced(
     beside.child.start()
     await until(lambda: beside.all("pid"))
     began = time.monotonic()
-    for _ in range(3000):
-        beside.child.send(b"x" * 1000)
+    flood(beside)
     assert time.monotonic() - began < 5
     await until(lambda: len(beside.all("pid")) == 2)
     await beside.child.close(patience_s=0)
@@ -132,8 +137,7 @@ async def test_one_that_is_stopped_is_replaced_once_too_much_waits_for_it(
     beside.child.start()
     await until(lambda: beside.all("setup"))
     os.kill(beside.all("pid")[0], signal.SIGSTOP)
-    for _ in range(3000):
-        beside.child.send(b"x" * 1000)
+    flood(beside)
     await until(lambda: len(beside.all("setup")) == 2)
     await beside.child.close(patience_s=10)
     assert all(map(is_gone, beside.all("pid")))
