@@ -32,7 +32,10 @@ def memory_bytes(value: Any) -> int | None:
 
 def milliseconds(value: Any) -> float | None:
     """Milliseconds, with a unit us, ms or s if it is text."""
-    amount = _amount(value, _MILLISECONDS, "milliseconds, or text such as 20ms")
+    expected = "milliseconds, or text such as 20ms"
+    amount = _amount(value, _MILLISECONDS, expected)
+    if amount is not None and float(amount) >= _LARGEST:  # an integer below it, rounded
+        raise ValueError(f"expected {expected}")
     return None if amount is None else float(amount)
 
 

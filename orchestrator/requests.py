@@ -27,7 +27,7 @@ from orchestrator.search.control import Reignite, Request, Set, changed, typed, 
 from orchestrator.search.state import SearchState
 
 
-def ask(run: str, request: Request, as_json: bool, ca: Path | None) -> None:
+def ask(run: str, request: Request, as_json: bool, ca: Path | None = None) -> None:
     """Ask a run for something, and say what came of it; `ca` is the certificate of who signed a broker's.
 
     Raises:

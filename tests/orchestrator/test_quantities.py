@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.quantities import count, memory_bytes, milliseconds
@@ -60,6 +60,7 @@ def test_a_time_is_the_same_in_every_unit(time_ms: float):
 
 @pytest.mark.parametrize("read", READERS)
 @given(value=st.one_of(st.text(), st.from_regex(r"[0-9.e+-]*[a-zA-Z]*"), st.integers(), st.floats()))
+@example(value=2**63 - 512)
 def test_what_was_read_is_read_the_same_again(read: Callable[[Any], Any], value: Any):
     try:
         amount = read(value)
