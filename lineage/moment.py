@@ -51,11 +51,14 @@ def last_at(store: EventStore, at: At | None = None) -> Moment:
     """The event that `at` means; None: the last one.
 
     Raises:
-        NoSuchMoment: the log does not reach so far, or begins later; the message says from where to where it goes.
+        NoSuchMoment: the log does not reach so far, or begins later; the message says from where to where it goes. Or
+            nothing has happened.
     """
+    last = store.query("SELECT seq, ts FROM events ORDER BY seq DESC LIMIT 1").rows
+    if not last:
+        raise NoSuchMoment("nothing has happened in this run")
     if at is None:
-        (found,) = store.query("SELECT seq, ts FROM events ORDER BY seq DESC LIMIT 1").rows
-        return _moment(found)
+        return _moment(last[0])
     if isinstance(at, int):
         rows = store.query("SELECT seq, ts FROM events WHERE seq = ?", [at]).rows
     else:
@@ -63,7 +66,7 @@ def last_at(store: EventStore, at: At | None = None) -> Moment:
         rows = store.query("SELECT seq, ts FROM events WHERE ts <= ? ORDER BY seq DESC LIMIT 1", [until]).rows
     if not rows:
         asked = f"no event {at}" if isinstance(at, int) else f"nothing as early as {_local(at)}"
-        raise NoSuchMoment(f"the run has {asked}: it goes from {last_at(store, 1)} to {last_at(store)}")
+        raise NoSuchMoment(f"the run has {asked}: it goes from {last_at(store, 1)} to {_moment(last[0])}")
     return _moment(rows[0])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 
 import duckdb
 
@@ -16,7 +17,6 @@ from lineage.database import transaction, translated
 from lineage.events import Recorded
 from lineage.log_rows import log_row
 from lineage.rows import KEYS
-from lineage.store import EventStore
 from lineage.tables import Tables, column_types, insert
 
 _BATCH = 1000
@@ -33,14 +33,14 @@ class Replica:
         self._tables = Tables(self.connection)
         self._log_types = column_types(self.connection)["events"] | {"payload": "VARCHAR"}
 
-    def take(self, store: EventStore) -> None:
-        """Begin with what a store, open read-only, holds; a tenth of the time that its events would take.
+    def take(self, database: Path) -> None:
+        """Begin with what a store holds that nobody has open for writing; a tenth of the time that its events would take.
 
         Raises:
             StoreError: it can't be read.
         """
-        path = str(store.path).replace("'", "''")
-        with translated(f"{store.path} can't be copied into memory"):
+        path = str(database).replace("'", "''")
+        with translated(f"{database} can't be copied into memory"):
             self.connection.execute(f"ATTACH '{path}' AS taken (READ_ONLY)")
             with transaction(self.connection):
                 for table in ("events", *KEYS):

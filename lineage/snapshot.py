@@ -31,8 +31,8 @@ def open_snapshot(path: Path, at: At | None = None) -> Iterator[EventStore]:
     """A read-only store with everything that was acknowledged when it was opened, and perhaps a little more.
 
     `path` is the store's file: ``with open_snapshot(run / "lineage.duckdb") as store``. With `at`, the store has no event
-    after that moment, and its tables are those of then. The copy lives in a private temporary folder until the context
-    ends. That of a run of an earlier version has this version's tables.
+    after that moment, and its tables are those of then. That of a run of an earlier version has this version's tables. The
+    copy is a file that has no name any more: no other connection can open the store's path.
 
     Raises:
         NoSuchMoment: the log has no event of that number, or none as early as that time.
@@ -44,12 +44,13 @@ def open_snapshot(path: Path, at: At | None = None) -> Iterator[EventStore]:
         StoreError: it can't be copied, or is no event store.
     """
     with _copied(path) as copy, _opened(copy, at) as store:
+        shutil.rmtree(copy.parent)  # DuckDB has the file open; a process that is killed leaves no copy behind
         yield store
 
 
 @contextmanager
 def snapshot_file(path: Path, at: At | None = None) -> Iterator[Path]:
-    """As `open_snapshot`: the copy itself, for a process that opens it read-only."""
+    """As `open_snapshot`: the copy itself, for whoever opens it read-only; in a temporary folder until the context ends."""
     with _copied(path) as copy:
         _opened(copy, at).close()
         yield copy

@@ -25,7 +25,7 @@ import duckdb
 from lineage.errors import StoreError
 from lineage.events import Recorded
 from lineage.replica import Replica
-from lineage.snapshot import open_snapshot
+from lineage.snapshot import snapshot_file
 from orchestrator.live import guard
 from orchestrator.live.beside import BROKEN, Lines, end, end_with_owner, give_way
 from orchestrator.live.limits import Limits
@@ -52,8 +52,8 @@ def _serve(lines: Lines) -> None:
     give_way(NICENESS)
     replica = Replica()
     load_extensions(replica.connection)
-    with open_snapshot(setup.database) as store:
-        replica.take(store)
+    with snapshot_file(setup.database) as copy:
+        replica.take(copy)
     end_with_owner()
     pace = Pace(setup.share, os.cpu_count() or 1)
     guard.close(replica.connection, pace.turn)

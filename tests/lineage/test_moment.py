@@ -77,6 +77,12 @@ def test_beyond_the_log_the_message_says_how_far_it_goes(hourly: EventStore, at:
         last_at(hourly, at)
 
 
+@pytest.mark.parametrize("at", [None, 0, 1, NOON])
+def test_a_run_in_which_nothing_happened_has_no_moments(store: EventStore, at: int | datetime | None) -> None:
+    with pytest.raises(NoSuchMoment, match="nothing has happened in this run"):
+        last_at(store, at)
+
+
 @settings(max_examples=15, deadline=None)
 @given(histories(), st.data())
 def test_the_tables_of_then_are_those_of_the_events_up_to_then_alone(

@@ -190,6 +190,21 @@ def test_a_finished_run_is_seen_as_it_ended_and_not_touched(store: EventStore) -
     assert {file: file.read_bytes() for file in store.path.parent.iterdir()} == files
 
 
+def test_a_snapshot_leaves_no_copy_behind_even_if_its_process_is_killed(
+    store: EventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers beside a run keep snapshots, and are killed with it."""
+    store.append([run_started(), proposed("s-0001")], NOON)
+    store.close()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with open_snapshot(store.path) as snapshot, open_snapshot(store.path, 1) as begun:
+        assert list(temporary.iterdir()) == []
+        assert [len(list(snapshot.read())), len(list(begun.read()))] == [2, 1]
+    assert list(temporary.iterdir()) == []
+
+
 def test_the_owner_itself_is_told_to_use_its_store(store: EventStore) -> None:
     with pytest.raises(StoreLocked, match="use that store"), open_snapshot(store.path):
         pass

@@ -12,7 +12,6 @@ from histories import proposed
 from served import LOG, Client, Server, store_of, texts, wait_for
 
 from lineage.replica import Replica
-from lineage.store import EventStore
 from orchestrator.live import guard
 from orchestrator.live.sql_server import load_extensions
 
@@ -59,8 +58,7 @@ def test_after_all_of_it_the_tables_are_as_the_owner_wrote_them(server: Server, 
 def unguarded(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
     """The same tables, for whoever may do everything."""
     replica = Replica()
-    with EventStore.open_read_only(store_of(tmp_path_factory.mktemp("unguarded") / "lineage.duckdb")) as store:
-        replica.take(store)
+    replica.take(store_of(tmp_path_factory.mktemp("unguarded") / "lineage.duckdb"))
     return replica.connection
 
 
