@@ -1,21 +1,24 @@
-"""What the screen shows, as a value: `SearchView` is a pure fold of the recorded events.
+"""What the screens show, as a value: `SearchView` is a pure fold of the recorded events.
 
-The view holds what is in flight and the leaders (`lineage.story`), sums, and `LINES` lines, so its size does not grow
-with the run and folding an event costs microseconds. Stale reports of a job (another attempt took over) change nothing.
-This module must not know Textual, nor any clock: every time comes from an event.
+The view holds what is in flight and the leaders (`lineage.story`), every candidate (`tui.candidates`), sums, and the last
+`LINES` lines, so it grows with the candidates alone, and folding an event costs microseconds. Stale reports of a job
+(another attempt took over) change nothing. This module must not know Textual, nor any clock: every time comes from an
+event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from immutables import Map
 
 from lineage.events import (
     CandidateAbandoned,
     CandidateProposed,
     CandidateRuledOut,
+    Event,
     JobFailed,
     JobFinished,
     PhaseFinished,
@@ -23,85 +26,88 @@ from lineage.events import (
     Recorded,
     ReignitionAbandoned,
     ReignitionProposed,
+    RunContinued,
     RunFinished,
+    RunPaused,
     RunResumed,
     RunStarted,
     RunStopped,
+    StopRequested,
+    WorkerBlocked,
     WorkerLost,
     WorkerStarted,
+    WorkerUnblocked,
 )
 from lineage.narration import narrate
 from lineage.story import Job, Leader, Story, advance
+from tui.candidates import Candidates, follow
+from tui.phases import PhaseView, planned, with_phase
 
-LINES = 100
+LINES = 2000
 
-Status = Literal["waiting", "running", "interrupted", "finished", "failed"]
-Progress = Literal["waiting", "running", "done"]
+Status = Literal["waiting", "running", "paused", "stopping", "lost", "interrupted", "finished", "failed"]
+LIVE: tuple[Status, ...] = ("waiting", "running", "paused", "stopping")
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseView:
-    """A pipeline step: candidates proposed, trained and abandoned, out of `max_sample` where the step has a limit.
+class ReignitionView(NamedTuple):
+    """A reignition of `candidate_id`; `successor_id` is the candidate that growth went on from.
 
-    Controls, which the limit does not count, are counted apart; `ruled_out` are among the trained.
+    `after` are the candidates that had an outcome when it was proposed.
     """
-
-    step: str
-    phase: str | None = None
-    state: Progress = "waiting"
-    max_sample: int | None = None
-    proposed: int = 0
-    trained: int = 0
-    abandoned: int = 0
-    ruled_out: int = 0
-    controls: int = 0
-    reason: str = ""
-
-    @property
-    def total(self) -> int | None:
-        """Candidates the step is expected to train; None while nobody can know."""
-        return self.max_sample or self.proposed or None
-
-
-@dataclass(frozen=True, slots=True)
-class ReignitionView:
-    """A reignition of `candidate_id`; `successor_id` is the candidate that growth went on from."""
 
     reignition_id: str
     candidate_id: str
+    after: int
+    trigger: Literal["stall", "start", "request"] = "stall"
     state: Literal["running", "done", "abandoned"] = "running"
     accuracy: float | None = None
     successor_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """An event as a line; `seconds` since the run began."""
+class Line(NamedTuple):
+    """An event as a line; `seconds` since the run began, `subject_id` the candidate or reignition, where it has one."""
 
     seq: int
     seconds: float
     text: str
+    kind: str
+    subject_id: str = ""
+    device: str = ""
 
 
-@dataclass(frozen=True)
-class SearchView:
-    """The state of a run; `workers` are the names of the devices with a live worker."""
+class SearchView(NamedTuple):
+    """The state of a run; `workers` are the names of the devices with a live worker, `blocked` what they wait for.
 
-    story: Story = field(default_factory=Story)
+    `lines` are numbered from the first to `told`; the last `LINES` are there. `busy_s` and `epochs` are sums over all
+    trainings that ended well.
+    """
+
+    story: Story = Story()
+    candidates: Candidates = Candidates()
     status: Status = "waiting"
     reason: str = ""
+    slots: int = 1
+    config: Mapping[str, Any] = Map()
     phases: tuple[PhaseView, ...] = ()
-    workers: Mapping[str, str] = field(default_factory=dict)
+    workers: Mapping[str, str] = Map()
+    blocked: Mapping[str, str] = Map()
     reignitions: tuple[ReignitionView, ...] = ()
-    lines: tuple[Line, ...] = ()
+    lines: Map[int, Line] = Map()
+    told: int = 0
     proposed: int = 0
     trained: int = 0
     abandoned: int = 0
     ruled_out: int = 0
     failed_attempts: int = 0
+    busy_s: float = 0.0
+    epochs: int = 0
     last_seq: int = 0
     started: datetime | None = None
     last_ts: datetime | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE
 
     @property
     def leaders(self) -> tuple[Leader, ...]:
@@ -113,6 +119,10 @@ class SearchView:
         """Every device with a worker or a job, in order, and its job in flight."""
         jobs = {job.device: job for job in self.story.jobs.values()}
         return tuple((device, jobs.get(device)) for device in sorted({*self.workers, *jobs}, key=_device_order))
+
+    def lines_after(self, number: int) -> list[Line]:
+        """Those told after so many; as far as they are still there."""
+        return [self.lines[one] for one in range(max(number, self.told - LINES) + 1, self.told + 1)]
 
     def fraction(self, phase: PhaseView) -> float:
         """How much of a phase is done, 0 to 1, counting the epochs of trainings that its candidates have behind them."""
@@ -134,113 +144,128 @@ def fold(view: SearchView, recorded: Recorded) -> SearchView:
     """The view after one more event; an event that is in the view already changes nothing."""
     if recorded.seq <= view.last_seq:
         return view
-    event = recorded.event
-    changed = _fold_run(view, event) or _fold_search(view, event) or view
+    event, before = recorded.event, view.story
+    handler = _HANDLERS.get(type(event))
+    changed = view if handler is None else handler(view, event, recorded)
     started = changed.started or recorded.ts
-    lines = changed.lines
-    if (text := narrate(view.story, recorded)) is not None:
-        lines = (*lines[1 - LINES :], Line(recorded.seq, (recorded.ts - started).total_seconds(), text))
-    return replace(
-        changed,
-        story=advance(view.story, recorded),
-        lines=lines,
+    changed = changed._replace(
+        story=advance(before, recorded),
+        candidates=follow(changed.candidates, before, event),
         last_seq=recorded.seq,
         started=started,
         last_ts=recorded.ts,
     )
+    text = narrate(before, recorded)
+    return changed if text is None else _told(changed, before, recorded, text)
 
 
-def interrupted(view: SearchView) -> SearchView:
-    """The view of a run whose events came to an end: without a closing event nobody drives it any more."""
-    return replace(view, status="interrupted") if view.status in ("waiting", "running") else view
+def _told(view: SearchView, before: Story, recorded: Recorded, text: str) -> SearchView:
+    event = recorded.event
+    job_id: str = getattr(event, "job_id", "")
+    job = view.story.jobs.get(job_id) or before.jobs.get(job_id)
+    subject_id = job.subject_id if job else getattr(event, "candidate_id", None) or getattr(event, "reignition_id", "")
+    device: str = job.device if job else getattr(event, "device", "")
+    assert view.started is not None
+    seconds = (recorded.ts - view.started).total_seconds()
+    told = view.told + 1
+    lines = view.lines.set(told, Line(recorded.seq, seconds, text, event.kind, subject_id, device))
+    if told - LINES in lines:
+        lines = lines.delete(told - LINES)
+    return view._replace(lines=lines, told=told)
 
 
-def _fold_run(view: SearchView, event: object) -> SearchView | None:
-    match event:
-        case RunStarted():
-            return replace(SearchView(), status="running", phases=_planned(event.config))
-        case RunResumed():
-            return replace(view, status="running", reason="", workers={})
-        case RunStopped():
-            return replace(view, status="interrupted", reason=event.reason, workers={})
-        case RunFinished():
-            status: Status = "finished" if event.outcome == "completed" else "failed"
-            return replace(view, status=status, reason=event.reason, workers={})
-        case PhaseStarted():
-            return _with_phase(view, event.step, phase=event.phase, state="running")
-        case PhaseFinished():
-            return _with_phase(view, event.step, phase=event.phase, state="done", reason=event.reason)
-        case WorkerStarted():
-            return replace(view, workers={**view.workers, event.device: event.name})
-        case WorkerLost():
-            return replace(view, workers={name: of for name, of in view.workers.items() if name != event.device})
-    return None
+def _run_started(view: SearchView, event: RunStarted, recorded: Recorded) -> SearchView:
+    return SearchView(status="running", phases=planned(event.config), config=event.config, slots=event.slots)
 
 
-def _fold_search(view: SearchView, event: object) -> SearchView | None:
-    match event:
-        case CandidateProposed():
-            return _proposed(view, event)
-        case CandidateRuledOut():
-            return _ruled_out(view)
-        case CandidateAbandoned():
-            proposal = view.story.candidates.get(event.candidate_id)
-            view = replace(view, abandoned=view.abandoned + 1)
-            return view if proposal is None else _counted(view, proposal, "abandoned")
-        case ReignitionProposed():
-            fresh = ReignitionView(event.reignition_id, event.candidate_id)
-            return replace(view, reignitions=(*view.reignitions, fresh))
-        case ReignitionAbandoned():
-            return _with_reignition(view, event.reignition_id, state="abandoned")
-        case JobFailed() if view.story.live_job(event):
-            return replace(view, failed_attempts=view.failed_attempts + 1)
-        case JobFinished():
-            job = view.story.live_job(event)
-            return None if job is None else _finished(view, job, event)
-    return None
+def _run_ended(view: SearchView, event: RunStopped | RunFinished, recorded: Recorded) -> SearchView:
+    status: Status = "interrupted"
+    if isinstance(event, RunFinished):
+        status = "finished" if event.outcome == "completed" else "failed"
+    return view._replace(status=status, reason=event.reason, workers=Map(), blocked=Map())
 
 
-def _proposed(view: SearchView, event: CandidateProposed) -> SearchView:
-    view = _counted(replace(view, proposed=view.proposed + 1), event, "proposed")
+def _run_goes_on(view: SearchView, event: RunResumed | RunContinued, recorded: Recorded) -> SearchView:
+    changed = view._replace(status="running", reason="")
+    return changed._replace(workers=Map(), blocked=Map()) if isinstance(event, RunResumed) else changed
+
+
+def _run_held(view: SearchView, event: RunPaused | StopRequested, recorded: Recorded) -> SearchView:
+    return view._replace(status="paused" if isinstance(event, RunPaused) else "stopping", reason=f"by {event.by}")
+
+
+def _phase(view: SearchView, event: PhaseStarted | PhaseFinished, recorded: Recorded) -> SearchView:
+    if isinstance(event, PhaseStarted):
+        return view._replace(phases=with_phase(view.phases, event.step, phase=event.phase, state="running"))
+    done = with_phase(view.phases, event.step, phase=event.phase, state="done", reason=event.reason)
+    return view._replace(phases=done)
+
+
+def _worker(view: SearchView, event: WorkerStarted | WorkerLost, recorded: Recorded) -> SearchView:
+    others = {name: of for name, of in view.workers.items() if name != event.device}
+    workers = {**others, event.device: event.name} if isinstance(event, WorkerStarted) else others
+    return _unblocked(view._replace(workers=workers), event.device)
+
+
+def _blocked(view: SearchView, event: WorkerBlocked | WorkerUnblocked, recorded: Recorded) -> SearchView:
+    if isinstance(event, WorkerBlocked):
+        return view._replace(blocked={**view.blocked, event.device: event.reason})
+    return _unblocked(view, event.device)
+
+
+def _unblocked(view: SearchView, device: str) -> SearchView:
+    if device not in view.blocked:
+        return view
+    return view._replace(blocked={name: why for name, why in view.blocked.items() if name != device})
+
+
+def _proposed(view: SearchView, event: CandidateProposed, recorded: Recorded) -> SearchView:
+    view = _counted(view._replace(proposed=view.proposed + 1), event, "proposed")
     if event.reignition_id is None:
         return view
     return _with_reignition(view, event.reignition_id, successor_id=event.candidate_id)
 
 
-def _finished(view: SearchView, job: Job, event: JobFinished) -> SearchView | None:
+def _finished(view: SearchView, event: JobFinished, recorded: Recorded) -> SearchView:
+    job = view.story.live_job(event)
+    if job is None:
+        return view
     if job.kind == "reignite":
         return _with_reignition(view, job.subject_id, state="done", accuracy=event.accuracy)
     proposal = view.story.candidates.get(job.subject_id)
-    if proposal is None or view.story.aps_with(job, event) is None:
-        return None
-    return _counted(replace(view, trained=view.trained + 1), proposal, "trained")
+    if proposal is None:
+        return view
+    busy_s = view.busy_s + (recorded.ts - job.started).total_seconds()
+    view = view._replace(busy_s=busy_s, epochs=view.epochs + (job.epochs or 1))
+    if view.story.aps_with(job, event) is None:
+        return view
+    return _counted(view._replace(trained=view.trained + 1), proposal, "trained")
 
 
-def _ruled_out(view: SearchView) -> SearchView:
+def _failed(view: SearchView, event: JobFailed, recorded: Recorded) -> SearchView:
+    return view._replace(failed_attempts=view.failed_attempts + 1) if view.story.live_job(event) else view
+
+
+def _abandoned(view: SearchView, event: CandidateAbandoned, recorded: Recorded) -> SearchView:
+    proposal = view.story.candidates.get(event.candidate_id)
+    view = view._replace(abandoned=view.abandoned + 1)
+    return view if proposal is None else _counted(view, proposal, "abandoned")
+
+
+def _ruled_out(view: SearchView, event: CandidateRuledOut, recorded: Recorded) -> SearchView:
     """One more in the step that runs: no other's candidates are ruled out."""
     phases = tuple(
-        replace(phase, ruled_out=phase.ruled_out + 1) if phase.state == "running" else phase for phase in view.phases
+        phase._replace(ruled_out=phase.ruled_out + 1) if phase.state == "running" else phase for phase in view.phases
     )
-    return replace(view, ruled_out=view.ruled_out + 1, phases=phases)
+    return view._replace(ruled_out=view.ruled_out + 1, phases=phases)
 
 
-def _planned(config: Mapping[str, Any]) -> tuple[PhaseView, ...]:
-    """The steps of a configuration that may lack anything: a step without a limit has none."""
-    pipeline = config.get("pipeline")
-    if not isinstance(pipeline, list | tuple):
-        return ()
-    return tuple(PhaseView(str(step), max_sample=_max_sample(config.get(str(step)))) for step in pipeline)
-
-
-def _max_sample(section: object) -> int | None:
-    algorithm = section.get("search_algorithm") if isinstance(section, Mapping) else None
-    limit = algorithm.get("max_sample") if isinstance(algorithm, Mapping) else None
-    return limit if isinstance(limit, int) and limit > 0 else None
-
-
-def _with_phase(view: SearchView, step: str, **changes: Any) -> SearchView:
-    known = view.phases if any(phase.step == step for phase in view.phases) else (*view.phases, PhaseView(step))
-    return replace(view, phases=tuple(replace(phase, **changes) if phase.step == step else phase for phase in known))
+def _reignition(view: SearchView, event: ReignitionProposed | ReignitionAbandoned, recorded: Recorded) -> SearchView:
+    if isinstance(event, ReignitionAbandoned):
+        return _with_reignition(view, event.reignition_id, state="abandoned")
+    after = len(view.candidates.finished)
+    fresh = ReignitionView(event.reignition_id, event.candidate_id, after, event.trigger)
+    return view._replace(reignitions=(*view.reignitions, fresh))
 
 
 def _counted(
@@ -250,20 +275,46 @@ def _counted(
     if view.story.is_control(proposal):
         if what != "trained":
             return view
-        what = "controls"
-    known = next((phase for phase in view.phases if phase.step == proposal.step), PhaseView(proposal.step))
-    return _with_phase(view, proposal.step, **{what: getattr(known, what) + 1})
+        return _with_one_more(view, proposal.step, "controls")
+    return _with_one_more(view, proposal.step, what)
+
+
+def _with_one_more(view: SearchView, step: str, what: str) -> SearchView:
+    known = next((phase for phase in view.phases if phase.step == step), PhaseView(step))
+    return view._replace(phases=with_phase(view.phases, step, **{what: getattr(known, what) + 1}))
 
 
 def _with_reignition(view: SearchView, reignition_id: str, **changes: Any) -> SearchView:
-    return replace(
-        view,
-        reignitions=tuple(
-            replace(one, **changes) if one.reignition_id == reignition_id else one for one in view.reignitions
-        ),
+    reignitions = tuple(
+        one._replace(**changes) if one.reignition_id == reignition_id else one for one in view.reignitions
     )
+    return view._replace(reignitions=reignitions)
 
 
 def _device_order(device: str) -> tuple[str, int]:
     kind, _, number = device.partition(":")
     return kind, int(number) if number.isdecimal() else 0
+
+
+_HANDLERS: dict[type[Event], Callable[[SearchView, Any, Recorded], SearchView]] = {
+    RunStarted: _run_started,
+    RunResumed: _run_goes_on,
+    RunContinued: _run_goes_on,
+    RunPaused: _run_held,
+    StopRequested: _run_held,
+    RunStopped: _run_ended,
+    RunFinished: _run_ended,
+    PhaseStarted: _phase,
+    PhaseFinished: _phase,
+    WorkerStarted: _worker,
+    WorkerLost: _worker,
+    WorkerBlocked: _blocked,
+    WorkerUnblocked: _blocked,
+    CandidateProposed: _proposed,
+    CandidateRuledOut: _ruled_out,
+    CandidateAbandoned: _abandoned,
+    ReignitionProposed: _reignition,
+    ReignitionAbandoned: _reignition,
+    JobFailed: _failed,
+    JobFinished: _finished,
+}

@@ -11,9 +11,11 @@ from textual.events import Resize
 from textual.widgets import RichLog
 
 from lineage.wording import duration
-from tui.view_models import LINES, Line, SearchView
+from tui.view_models import Line, SearchView
 
 TIME_WIDTH = 7
+MOST = 100  # lines that are written at once: of a flood nobody reads more
+KEPT = 1000
 
 
 class EventLog(RichLog):
@@ -23,7 +25,7 @@ class EventLog(RichLog):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("up", "scroll_up", "Scroll", key_display="↑↓")]
 
     def __init__(self, *, classes: str | None = None) -> None:
-        super().__init__(max_lines=4 * LINES, wrap=True, min_width=20, auto_scroll=False, classes=classes)
+        super().__init__(max_lines=KEPT, wrap=True, min_width=20, auto_scroll=False, classes=classes)
         self._view = SearchView()
         self._written = 0
         self._wrapped_for = 0
@@ -34,10 +36,9 @@ class EventLog(RichLog):
     def show(self, view: SearchView) -> None:
         self._view = view
         width = max(self.min_width, self.scrollable_content_region.width)
-        for line in view.lines:
-            if line.seq > self._written:
-                self.write(_wrapped(line, width), width=width)
-                self._written = line.seq
+        for line in view.lines_after(max(self._written, view.told - MOST)):
+            self.write(_wrapped(line, width), width=width)
+        self._written = view.told
 
     def on_resize(self, event: Resize) -> None:
         """Wrap all lines anew when the width is another."""

@@ -1,0 +1,80 @@
+"""A plot in the colours of the theme: what is drawn, again for each size and theme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.events import Resize
+from textual_plot import HiResMode, PlotWidget
+from textual_plot.axis_formatter import NumericAxisFormatter
+
+from lineage.wording import quantity
+
+Points = np.ndarray
+
+
+class _Quantities(NumericAxisFormatter):
+    """Ticks in three digits and a suffix."""
+
+    def get_labels_for_ticks(self, ticks: object) -> list[str]:
+        return [quantity(float(tick)) for tick in ticks]  # type: ignore[attr-defined]
+
+
+class Canvas(PlotWidget, inherit_bindings=False, can_focus=False):
+    """What is drawn on; limits must be set before anything is."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"plot--{name}" for name in ("best", "point", "stall", "mark", "chosen")}
+    MARGINS = (0, 1, 6)  # above, below, left of it, in cells
+
+    def __init__(self) -> None:
+        super().__init__(allow_pan_and_zoom=False)
+
+    def on_mount(self) -> None:
+        self.margin_top, self.margin_bottom, self.margin_left = self.MARGINS
+        self.set_x_formatter(_Quantities())
+
+    def look(self, name: str) -> str:
+        return str(self.get_component_rich_style(f"plot--{name}", partial=True))
+
+    def line(self, x: Points, y: Points, name: str) -> None:
+        self.plot(x, y, line_style=self.look(name), hires_mode=HiResMode.BRAILLE)
+
+    def points(self, x: Points, y: Points, name: str, marker: str | None = None) -> None:
+        """Points, each cell's once; as dots of a cell without a `marker`."""
+        if marker is None:
+            self.scatter(x, y, marker_style=self.look(name), hires_mode=HiResMode.BRAILLE)
+        else:
+            self.scatter(x, y, marker=marker, marker_style=self.look(name))
+
+    def vertical(self, x: float, name: str) -> None:
+        self.add_v_line(x, line_style=self.look(name))
+
+
+class Plot(Vertical):
+    """A canvas, drawn by a function whenever it is to look different."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._draw: Callable[[Canvas], None] = lambda canvas: None
+        self.canvas = Canvas()
+
+    def compose(self) -> ComposeResult:
+        yield self.canvas
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda theme: self.call_after_refresh(self.redraw))
+
+    def draw(self, draw: Callable[[Canvas], None]) -> None:
+        self._draw = draw
+        self.redraw()
+
+    def redraw(self) -> None:
+        self.canvas.clear()
+        self._draw(self.canvas)
+
+    def on_resize(self, event: Resize) -> None:
+        self.call_after_refresh(self.redraw)
