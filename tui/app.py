@@ -57,7 +57,7 @@ class SpnasApp(App[None]):
         *(Binding(str(number), f"look_at('{mode}')", mode, show=False) for number, mode in enumerate(MODES, 1)),
         Binding("p", "pause", "Pause"),
         Binding("r", "reignite", "Reignite"),
-        Binding("x", "cancel", "Cancel job"),
+        Binding("x", "cancel", "Cancel"),
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("t", "change_theme", "Theme", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),

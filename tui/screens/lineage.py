@@ -40,8 +40,8 @@ class LineageScreen(RunScreen):
         Binding("space", "fold", "Fold"),
         Binding("minus", "fold_all", "Fold all", show=False),
         Binding("plus,equals_sign", "unfold_all", "Show all", show=False),
-        Binding("s", "path", "Path to seed"),
-        Binding("m", "mark", "Mark, compare"),
+        Binding("s", "path", "Path"),
+        Binding("m", "mark", "Mark"),
     ]
 
     def __init__(self) -> None:

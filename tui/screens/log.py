@@ -30,7 +30,7 @@ class LogScreen(RunScreen):
     """The last lines told; it follows the end while the cursor is there."""
 
     NAME: ClassVar[str] = "Log"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "only_this_kind", "This kind only")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "only_this_kind", "This kind")]
 
     def __init__(self) -> None:
         super().__init__()

@@ -56,7 +56,7 @@ class Grid(ScrollView, can_focus=True):
         Binding("left", "across(-1)", "Left", show=False),
         Binding("right", "across(1)", "Right", show=False),
         Binding("enter", "choose", "Open", show=False),
-        Binding("c", "copy", "Copy cell"),
+        Binding("c", "copy", "Copy cell", show=False),
     ]
 
     class Highlighted(Message):

@@ -20,17 +20,17 @@ class Network(Panel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._candidate: Candidate | None = None
-        self._parent: Candidate | None = None
+        self._drawn: Candidate | None = None
+        self._origin: Candidate | None = None
 
     def show(self, candidate: Candidate | None, parent: Candidate | None) -> None:
-        self._candidate, self._parent = candidate, parent
+        self._drawn, self._origin = candidate, parent
         self.refresh_lines()
 
     def lines(self, width: int) -> list[Content]:
-        if self._candidate is None:
+        if self._drawn is None:
             return []
-        return drawn(self._candidate, self._parent, max(8, width - LABEL))
+        return drawn(self._drawn, self._origin, max(8, width - LABEL))
 
 
 def drawn(candidate: Candidate, parent: Candidate | None, width: int) -> list[Content]:
