@@ -35,7 +35,8 @@ Rows = list[tuple[Any, ...]]
 class Request:
     """`statement` is asked of the database file `database`; the answer goes to `answer`, in a folder that has nothing else.
 
-    `width` is that of the terminal for a table, above which stands `title`; `is_terminal` lets it have styles.
+    `width` is that of the terminal for a table, above which stands `title`; `is_terminal` lets it have styles. Form
+    ``rows`` has `most_rows` at most.
     """
 
     database: str
@@ -47,6 +48,7 @@ class Request:
     title: str = ""
     width: int = 80
     is_terminal: bool = False
+    most_rows: int = sys.maxsize
 
 
 def main() -> None:
@@ -100,7 +102,7 @@ def answer(request: Request) -> None:
             return
         cursor = connection.execute(request.statement)
         columns = [column[0] for column in cursor.description or ()]
-        rows = cursor.fetchall()
+        rows = cursor.fetchall() if request.most_rows == sys.maxsize else cursor.fetchmany(request.most_rows)
     with file.open("w", encoding="utf-8", newline="") as output:
         WRITERS[request.form](output, columns, rows, request)
 
@@ -120,6 +122,10 @@ def write_json(output: TextIO, columns: list[str], rows: Rows, _: Request) -> No
     output.write("\n")
 
 
+def write_rows(output: TextIO, columns: list[str], rows: Rows, _: Request) -> None:
+    json.dump({"columns": columns, "rows": rows}, output, default=str)
+
+
 def write_table(output: TextIO, columns: list[str], rows: Rows, request: Request) -> None:
     from rich.console import Console
 
@@ -137,6 +143,7 @@ WRITERS: dict[str, Callable[[TextIO, list[str], Rows, Request], None]] = {
     "table": write_table,
     "csv": write_csv,
     "json": write_json,
+    "rows": write_rows,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 import shutil
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from lineage.errors import QueryError, StoreFull
 from lineage.moment import last_at
@@ -76,7 +78,7 @@ def sql(run: str, statement: str | None, at: str | None, how: Asking, output: Pa
         title = "" if moment is None else f"as of {_last(database)}"
         for one in statements:
             with answered(database, one, how, title) as answer:
-                _hand_over(answer, output)
+                hand_over(answer, output)
 
 
 def _given() -> list[str]:
@@ -120,12 +122,38 @@ def answered(database: Path, statement: str, how: Asking, title: str = "") -> It
             width=console.width,
             is_terminal=console.is_terminal,
         )
-        try:
-            asked_for = json.dumps(asdict(request), ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise QueryError("the query failed: expected UTF-8") from None
-        _judge(*_process(asked_for), how, folder)
+        _judge(*_process(_encoded(request)), how, folder)
         yield answer
+
+
+async def rows_of(database: Path, statement: str, how: Asking, most_rows: int) -> tuple[list[str], list[list[Any]]]:
+    """Columns and the first rows of an answer. Cancelled, it ends the query. Raises as `answered`."""
+    with TemporaryDirectory(prefix="spnas-answer-") as folder:
+        answer = Path(folder) / "answer"
+        request = Request(
+            str(database), statement, "rows", str(answer), how.seconds, how.memory_bytes, most_rows=most_rows
+        )
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *ANSWERING, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+        try:
+            out, err = await process.communicate(_encoded(request))
+        except BaseException:
+            process.kill()
+            await process.wait()
+            raise
+        assert process.returncode is not None
+        _judge(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), how, folder)
+        found = json.loads(answer.read_text("utf-8"))
+        return found["columns"], found["rows"]
+
+
+def _encoded(request: Request) -> bytes:
+    try:
+        return json.dumps(asdict(request), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise QueryError("the query failed: expected UTF-8") from None
 
 
 def _process(asked_for: bytes) -> tuple[int, str, str]:
@@ -168,7 +196,8 @@ def show(answer: Path) -> None:
     sys.stdout.buffer.flush()
 
 
-def _hand_over(answer: Path, output: Path | None) -> None:
+def hand_over(answer: Path, output: Path | None) -> None:
+    """Write an answer to a file, or print it. Raises UserError."""
     if output is None:
         show(answer)
         return

@@ -17,12 +17,22 @@ from pydantic import ValidationError
 from lineage.events import Recorded
 from orchestrator.errors import InfrastructureError
 from orchestrator.live.address import Address
-from orchestrator.live.messages import OVER, Envelope, Status, signature, topic
+from orchestrator.live.messages import OVER, Envelope, Status, Uses, signature, topic
 
 ANSWER_S = 10.0  # that a run has to answer
 RETURN_S = 30.0  # that a run which was lost has to come back
 PAUSE_S = 2.0  # before a broker is tried again
 MOST_LIVE = 10_000  # events that are held while those before them are missing
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The broker went away; it is tried again."""
+
+    reason: str
+
+
+Heard = Recorded | Status | Uses | Gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +78,36 @@ async def follow(target: Target, after: int) -> AsyncIterator[Recorded]:
     Raises:
         InfrastructureError: there is no such run on the broker, its past can't be had, or it was lost and did not return.
     """
+    async for one in heard(target, after):
+        if isinstance(one, Recorded):
+            yield one
+        elif isinstance(one, Gone):
+            sys.stderr.write(f"note: the broker on {_at(target)} is gone ({one.reason}); it is tried again\n")
+
+
+async def heard(target: Target, after: int) -> AsyncIterator[Heard]:
+    """As `follow`; also where the run stands, what its devices do, and that the broker is gone. Raises as `follow`."""
     last, was_there = after, False
     while True:
         try:
             async with target.address.client() as client:
                 session = _Session(client, target)
-                await session.begin("events/+")
-                async for recorded in _followed(session, last):
-                    was_there, last = True, recorded.seq
-                    yield recorded
+                await session.begin("events/+", "devices")
+                async for one in _followed(session, last):
+                    was_there = True
+                    if isinstance(one, Recorded):
+                        last = one.seq
+                    yield one
                 return
         except (aiomqtt.MqttError, OSError) as error:
             if not was_there:
                 raise InfrastructureError(f"the broker on {_at(target)} can't be reached: {error}") from error
-            sys.stderr.write(f"note: the broker on {_at(target)} is gone ({error}); it is tried again\n")
+            yield Gone(str(error))
             await asyncio.sleep(PAUSE_S)
 
 
-async def _followed(session: _Session, last: int) -> AsyncIterator[Recorded]:
-    """Live events, and pages of those that are missing before them."""
+async def _followed(session: _Session, last: int) -> AsyncIterator[Recorded | Status | Uses]:
+    """Live events, and pages of those that are missing before them; status and uses of devices as they change."""
     asked_at: float | None = time.monotonic()
     await session.ask_for_events(last)
     lost_at: float | None = None
@@ -100,6 +121,9 @@ async def _followed(session: _Session, last: int) -> AsyncIterator[Recorded]:
         for one in found:
             last = one.seq
             yield one
+        if (news := session.news) is not None:
+            session.news = None
+            yield news
         status, now = session.status, time.monotonic()
         lost_at = None if status is None or status.state != "lost" else lost_at or now
         if answer is not None:
@@ -123,6 +147,7 @@ class _Session:
         self._name = secrets.token_hex(8)
         self._live: dict[int, Recorded] = {}
         self.status: Status | None = None
+        self.news: Status | Uses | None = None
         self.head = 0
 
     async def begin(self, *more: str) -> None:
@@ -149,12 +174,14 @@ class _Session:
         what = str(message.topic).removeprefix(self._target.topic() + "/").split("/")[0]
         try:
             if what == "status":
-                self.status = Status.model_validate_json(payload)
+                self.status = self.news = Status.model_validate_json(payload)
                 self.head = max(self.head, self.status.seq)
             elif what == "events":
                 recorded = Recorded.model_validate_json(payload)
                 self._live[recorded.seq] = recorded
                 self.head = max(self.head, recorded.seq)
+            elif what == "devices":
+                self.news = Uses.model_validate_json(payload)
             elif what == "replies":
                 answer = json.loads(payload)
                 return answer if isinstance(answer, dict) else None
