@@ -233,32 +233,27 @@ def rebuild(run: Run) -> None:
 
 @app.command()
 def watch(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run folder, its name, or mqtt[s]://[user@]host/RUN with --json.")
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, its name, or mqtt[s]://[user@]host/RUN.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print every event as a line of JSON, as it comes.")] = False,
     after: Annotated[int, typer.Option(min=0, metavar="SEQ", help="With --json: only events after this one.")] = 0,
     ca: cli_live.Ca = None,
+    web: Annotated[bool, typer.Option("--web", help="Show it to a browser on this machine.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --web: where (default: a free one).")] = 0,
 ) -> None:
     """Open the terminal UI on a run, or follow its events."""
-    from orchestrator.run_folder import find_run
-
     if as_json:
         from orchestrator.live.following import print_events
 
         print_events(run, after, ca)
         return
-    if "://" in run:
-        raise UserError("a run on another machine is followed with --json")
-    folder = find_run(run)
-    if not sys.stdout.isatty():
+    from orchestrator import watching
+
+    if web:
+        watching.serve(run, ca, port)
+        return
+    if not sys.stdout.isatty() and "TEXTUAL_DRIVER" not in os.environ:
         raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
-    from tui.app import watch as watch_run
-
-    watch_run(folder.path, lambda: folder.process() is not None)
-
-
-cli_live.add_to(app)
+    watching.watch(run, ca)
 
 
 def main() -> NoReturn:

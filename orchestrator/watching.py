@@ -1,0 +1,51 @@
+"""`watch`: the terminal UI on a run, here or on its broker, in this terminal or in a browser."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from orchestrator.errors import UserError
+from orchestrator.live import targets
+from orchestrator.run_folder import find_run
+from orchestrator.viewing import LocalRun, RemoteRun
+from tui.source import Source
+
+COMMAND = (sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "watch")
+
+
+def watch(run: str, ca: Path | None) -> None:
+    """Show a run until the user quits.
+
+    Raises:
+        UserError: there is no such run, or nothing is known of it.
+    """
+    from tui.app import SpnasApp
+
+    app = SpnasApp(_source(run, ca))
+    app.run()
+    if app.failure is not None:
+        raise UserError(str(app.failure))
+    if app.return_code:
+        raise SystemExit(app.return_code)  # Textual has told what is wrong with it
+
+
+def serve(run: str, ca: Path | None, port: int) -> None:
+    """Show a run to browsers on this machine, until Ctrl-C.
+
+    Raises:
+        UserError: there is no such run, or the port is taken.
+    """
+    from tui.web import server
+
+    _source(run, ca)
+    command = (*COMMAND, *(() if ca is None else ("--ca", str(ca))), "--", run)
+    try:
+        server.serve(shlex.join(command), f"spnas-orch {run}", port)
+    except OSError as error:
+        raise UserError(f"port {port} can't be had: {error.strerror}; name another with --port") from error
+
+
+def _source(run: str, ca: Path | None) -> Source:
+    return RemoteRun(targets.remote(run, ca), run) if targets.is_url(run) else LocalRun(find_run(run), run)
