@@ -112,16 +112,21 @@ class SpnasApp(App[None]):
 
     def _refresh(self) -> None:
         """Show what is new, on the screen that is seen."""
-        if self.state is self._shown or not isinstance(self.screen, RunScreen):
+        if self.state is self._shown or (screen := self._seen()) is None:
             return
         self.state = self._shown = self.state._replace(now=self._clock())
-        self.screen.show(self.state)
-        self.screen.tick(self.state)
+        screen.show(self.state)
+        screen.tick(self.state)
 
     def _tick(self) -> None:
-        if isinstance(self.screen, RunScreen) and self.state.is_live:
+        if self.state.is_live and (screen := self._seen()) is not None:
             self.state = self._shown = self.state._replace(now=self._clock())
-            self.screen.tick(self.state)
+            screen.tick(self.state)
+
+    def _seen(self) -> RunScreen | None:
+        """The screen that is to be brought up to date: none while a question stands before it."""
+        screen = self.screen
+        return screen if isinstance(screen, RunScreen) and screen.is_ready else None
 
     def open_candidate(self, candidate_id: str) -> None:
         """Show everything known of one."""

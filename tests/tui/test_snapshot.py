@@ -1,22 +1,23 @@
-"""The look of the screen: a picture that changes only when someone means to change it."""
+"""The look of the screens: pictures that change only when someone means to change them."""
 
-from datetime import timedelta
+import pytest
 
-from tui.app import SpnasApp
-from tui.feed import QueueFeed
+from lineage.events import RunPaused, RunStopped
+from tui.source import Contact, DeviceUse
+
+SIZES = {"80x24": (80, 24), "160x50": (160, 50)}
+SCREENS = {
+    "search": ("1", "○ fullytrain", "AP 0.112  10s", "r-0001 accuracy 0.930, 20s"),
+    "lineage": ("2", "…-21-21 → …-1-21-21", "4 candidates"),
+    "pareto": ("3", "on the front"),
+    "candidate": ("4", "s-0002 (the best so far)", "stage 4"),
+    "sql": ("5", "3 rows"),
+    "log": ("6", "lines"),
+}
+ASKED = "SELECT candidate_id, ap, flops FROM candidates WHERE ap IS NOT NULL OR status = 'abandoned' ORDER BY 1"
 
 
-def test_the_search_screen_at_80_by_24(snap_compare, made_up, monkeypatch):
+@pytest.fixture(autouse=True)
+def plain(monkeypatch, tmp_path):
     monkeypatch.delenv("NO_COLOR", raising=False)
-    feed, events = QueueFeed(), made_up.recorded(made_up.running_run(simulated=True))
-    for event in events:
-        feed.publish(event)
-    app = SpnasApp(feed, "digits", clock=lambda: events[-1].ts + timedelta(seconds=3))
-
-    async def wait(pilot):
-        await made_up.expect(
-            pilot, "SIMULATED", "○ fullytrain", "AP 0.112  10s", "2  s-0001", "r-0001 accuracy 0.930, 20s"
-        )
-        await pilot.pause()
-
-    assert snap_compare(app, terminal_size=(80, 24), run_before=wait)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

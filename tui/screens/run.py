@@ -21,6 +21,7 @@ class RunScreen(Screen[None]):
     """One look at a run. A screen is told the state when it is seen, and whenever it changes then."""
 
     NAME: ClassVar[str]
+    is_ready = False
 
     def compose(self) -> ComposeResult:
         yield StatusBar()
@@ -38,6 +39,11 @@ class RunScreen(Screen[None]):
         return cast("SpnasApp", self.app)
 
     def on_screen_resume(self) -> None:
+        self.call_after_refresh(self._look)
+
+    def _look(self) -> None:
+        """Now every part is there."""
+        self.is_ready = True
         self.show(self.spnas.state)
         self.tick(self.spnas.state)
 
