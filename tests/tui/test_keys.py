@@ -44,7 +44,7 @@ async def test_p_pauses_once_it_is_confirmed_and_tells_what_came_of_it(made_up):
         await pilot.press("n")
         assert source.asked == []
         await pilot.press("p", "y")
-        await made_up.expect(pilot, "run paused by me")
+        await made_up.expect(pilot, "paused by me: no training begins")
         assert source.asked == [{"request": "pause"}]
 
 
