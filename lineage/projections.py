@@ -219,7 +219,8 @@ def _finished(rows: Rows, job: Values, event: ev.JobFinished, now: datetime) -> 
     if candidate is None:
         return {}
     if candidate["status"] == "trained":
-        return restored(rows, job, event) | _progress(rows, job, _others(rows, job))
+        progress = _progress(rows, job, _others(rows, job))
+        return progress | restored({**rows, **progress}, job, event)
     measured = event.model_dump(exclude={"kind", "attempt", "accuracy"})
     exact = {column: finite(measured[column]) for column in ("ap", "ap50", "latency_ms")}
     row = {**measured, **exact, "candidate_id": job["candidate_id"], "repeat": job["repeat"], "finished_at": now}
