@@ -50,14 +50,9 @@ def project(rows: Rows, recorded: ev.Recorded) -> dict[Address, Values]:
             return _reported(rows, event, now)
         case ev.JobCancelled():
             return asked(rows, event, recorded.seq, now) | _reported(rows, event.failure, now)
-        case (
-            ev.StopRequested()
-            | ev.ReignitionRequested()
-            | ev.RunPaused()
-            | ev.RunContinued()
-            | ev.SettingChanged()
-            | ev.RequestRefused()
-        ):
+        case ev.SettingChanged():
+            return asked(rows, event, recorded.seq, now) | _set(rows, event)
+        case ev.StopRequested() | ev.ReignitionRequested() | ev.RunPaused() | ev.RunContinued() | ev.RequestRefused():
             return asked(rows, event, recorded.seq, now)
         case ev.WorkerBlocked() | ev.WorkerUnblocked():
             return blocked(rows, event)
@@ -91,6 +86,13 @@ def _run(
             changes[at] = {**job, "status": "interrupted", "blocked": None, "finished_at": now}
             changes |= _progress(rows, job, running=0)
     return changes
+
+
+def _set(rows: Rows, event: ev.SettingChanged) -> dict[Address, Values]:
+    """Of the settings, only the seed stands in a table; a fork may have another."""
+    if event.key != "general.seed":
+        return {}
+    return {at: {**values, "seed": event.value} for at, values in rows.items() if at[0] == "run"}
 
 
 def _objectives(config: Mapping[str, Any]) -> list[str]:
@@ -217,7 +219,8 @@ def _finished(rows: Rows, job: Values, event: ev.JobFinished, now: datetime) -> 
     if candidate is None:
         return {}
     if candidate["status"] == "trained":
-        return restored(rows, job, event) | _progress(rows, job, _others(rows, job))
+        progress = _progress(rows, job, _others(rows, job))
+        return progress | restored({**rows, **progress}, job, event)
     measured = event.model_dump(exclude={"kind", "attempt", "accuracy"})
     exact = {column: finite(measured[column]) for column in ("ap", "ap50", "latency_ms")}
     row = {**measured, **exact, "candidate_id": job["candidate_id"], "repeat": job["repeat"], "finished_at": now}

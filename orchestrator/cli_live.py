@@ -68,9 +68,8 @@ def cancel(
 ) -> None:
     """End a training for good; what it was done for is given up."""
     from orchestrator import requests
-    from orchestrator.search.control import Cancel
 
-    requests.ask(run, Cancel(job=job), as_json, ca)
+    requests.ask(run, requests.cancellation(job), as_json, ca)
 
 
 def change(

@@ -101,6 +101,8 @@ def settings(fork: Fork, overrides: Sequence[str]) -> list[Event]:
         UserError: one can't be changed any more, or not so.
     """
     state, changes = fork.state, list[Event]()
+    if overrides and state.is_over:
+        raise UserError(f"--set {overrides[0]}: the run was over by then, so nothing goes on with it; fork it earlier")
     for override in overrides:
         wanted = setting(override)
         found = changed(state, wanted.key, wanted.value, user_name(), anew=True)

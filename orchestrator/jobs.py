@@ -57,9 +57,11 @@ def seed_of(state: SearchState, assigned: JobAssigned) -> int:
     """Seed of a training: another one after it diverged, for it must not diverge again the same way.
 
     A child that is compared with a control, and the control, have the seeds of their parent; an audit has those of the run.
+    What was proposed before a fork took another seed keeps the seed that it was trained from.
     """
     failures = sum(failure.fault == "non_finite" for failure in state.jobs[assigned.job_id].failures)
     subject = assigned.subject_id
+    run_seed = state.subject(subject).run_seed
     candidate = state.candidates.get(subject)
     if candidate is not None and candidate.audited_id is not None:
         given = state.candidates[candidate.audited_id].seed
@@ -67,7 +69,8 @@ def seed_of(state: SearchState, assigned: JobAssigned) -> int:
             return given
     if candidate is not None and (candidate.control_id is not None or is_control(state, subject)):
         subject = f"{candidate.parent_id}+"
-    key = f"{state.seed}/{subject}/{failures}" + (f"/{assigned.repeat}" if assigned.repeat > 1 else "")
+        run_seed = state.candidates[candidate.control_id or candidate.candidate_id].run_seed
+    key = f"{run_seed}/{subject}/{failures}" + (f"/{assigned.repeat}" if assigned.repeat > 1 else "")
     return zlib.crc32(key.encode())
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
+from pydantic import ValidationError
 
 from lineage.events import Event, Recorded, ReignitionRequested, RequestRefused
 from lineage.narration import narrate
@@ -20,10 +21,11 @@ from lineage.store import EventStore
 from lineage.story import Story
 from orchestrator import safe_yaml
 from orchestrator.config import shown
+from orchestrator.config_faults import faults_of
 from orchestrator.errors import UserError
 from orchestrator.history import followed
 from orchestrator.run_folder import RunFolder, find_run
-from orchestrator.search.control import Reignite, Request, Set, changed, typed, why_not_reignite
+from orchestrator.search.control import Cancel, Reignite, Request, Set, changed, typed, why_not_reignite
 from orchestrator.search.state import SearchState
 
 
@@ -60,8 +62,18 @@ def setting(text: str) -> Set:
         raise UserError(f"{shown(text)}: expected KEY=VALUE, for example serial.search_algorithm.max_sample=20")
     try:
         return Set(key=key, value=safe_yaml.load(value))
+    except ValidationError as error:
+        raise UserError(f"{shown(text)}: {'; '.join(faults_of(error))}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{shown(text)}: {error}") from error
+
+
+def cancellation(job: str) -> Cancel:
+    """The request of a job's name. Raises UserError."""
+    try:
+        return Cancel(job=job)
+    except ValidationError as error:
+        raise UserError(f"cancel {shown(job)}: {'; '.join(faults_of(error))}") from error
 
 
 def user_name() -> str:

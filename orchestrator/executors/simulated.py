@@ -36,6 +36,7 @@ class SimulatedExecutor:
         self._started: list[Event] = []
         self._count = 0
         self._draining = False
+        self._waiting_since: tuple[datetime, float] | None = None  # virtual time, and the loop's when it began
         self._is_there_more = asyncio.Event()
 
     def now(self) -> datetime:
@@ -67,16 +68,24 @@ class SimulatedExecutor:
     async def reports(self) -> list[Event]:
         self._is_there_more.clear()
         if not (self._started or self._draining or self._due):  # the run is paused
+            self._waiting_since = None
             await self._is_there_more.wait()
         if self._started:
             started, self._started = self._started, []
             return started
         if self._draining:
             return []
-        due = self._due[0][0]
-        await asyncio.sleep((due - self._now).total_seconds() / self.speed if self.speed is not None else 0)
+        await self._wait_until(self._due[0][0])
         self._now, *_, reports = heapq.heappop(self._due)  # only now: whoever waits may stop waiting
         return reports
+
+    async def _wait_until(self, due: datetime) -> None:
+        """As long as the speed says, however often whoever waits is called away meanwhile."""
+        now = asyncio.get_running_loop().time()
+        if self._waiting_since is None or self._waiting_since[0] != self._now:
+            self._waiting_since = self._now, now
+        seconds = (due - self._now).total_seconds() / self.speed if self.speed is not None else 0.0
+        await asyncio.sleep(max(0.0, self._waiting_since[1] + seconds - now))
 
     def drain(self) -> None:
         self._draining = True  # nothing is lost that can't be simulated again
@@ -89,7 +98,7 @@ class SimulatedExecutor:
 def simulate(state: SearchState, assigned: JobAssigned) -> tuple[list[Event], float]:
     """Reports of a simulated job and how long it takes, in virtual seconds."""
     repeat = f"/{assigned.repeat}" if assigned.repeat > 1 else ""
-    rng = random.Random(f"{state.seed}/{assigned.subject_id}{repeat}")
+    rng = random.Random(f"{state.subject(assigned.subject_id).run_seed}/{assigned.subject_id}{repeat}")
     reignition = state.reignitions.get(assigned.subject_id)
     candidate = state.candidates[reignition.candidate_id if reignition else assigned.subject_id]
     assert state.config is not None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lineage.events import (
     Event,
@@ -17,14 +19,37 @@ from lineage.events import (
     SettingChanged,
     StopRequested,
 )
-from orchestrator.config import nearest, shown
+from orchestrator.config import RunConfig, nearest, shown
 from orchestrator.config_faults import faults_of
 from orchestrator.search.decide import indispensable
 from orchestrator.search.evolve import SEED
 from orchestrator.search.proposal import sampled
 from orchestrator.search.state import Job, SearchState
 
-Word = Annotated[str, Field(min_length=1, max_length=200)]
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"expected characters that can be printed, found {text!a}")
+    return text
+
+
+def _plain(value: Any) -> Any:
+    """What a configuration may hold: text, finite numbers, and lists and mappings of them."""
+    match value:
+        case None | bool() | int():
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case str() if value.isprintable():
+            return value
+        case list():
+            return [_plain(one) for one in value]
+        case dict() if all(isinstance(name, str) and name.isprintable() for name in value):
+            return {name: _plain(one) for name, one in value.items()}
+    raise ValueError(f"expected text or finite numbers, found {shown(value)}")
+
+
+Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
 GENERAL = ("keep_checkpoints", "disk_quota")
 OF_A_STEP = (
@@ -73,7 +98,7 @@ class Cancel(_Request):
 class Set(_Request):
     request: Literal["set"] = "set"
     key: Word
-    value: Any = None
+    value: Annotated[Any, AfterValidator(_plain)] = None
 
 
 Request = Annotated[Pause | Continue | Stop | Reignite | Cancel | Set, Field(discriminator="request")]
@@ -92,7 +117,8 @@ def typed(request: Request) -> str:
         case Cancel():
             return f"cancel {request.job}"
         case Set():
-            return f"set {request.key}={request.value}"
+            value = request.value if isinstance(request.value, str) else json.dumps(request.value)
+            return f"set {request.key}={value}"
     return request.request
 
 
@@ -177,6 +203,18 @@ def _why_fixed(state: SearchState, key: str, anew: bool) -> str | None:
     known = [f"general.{name}" for name in GENERAL]
     known += [f"{name}.{one}" for name in state.config.pipeline if name not in over for one in OF_A_STEP]
     known += [f"{name}.{EPOCHS}" for name in waiting]
-    if re.fullmatch(r"[\w.]+", key) and state.config.value_of(key) is not None:
+    known = [name for name in known if _exists(state.config, name)]
+    if re.fullmatch(r"[\w.]+", key) and _exists(state.config, key):
         return f"{key} is fixed once the run has begun; what can change: {', '.join(known)}"
     return f"unknown key {shown(key)}{nearest(key, known)}"
+
+
+def _exists(config: RunConfig, key: str) -> bool:
+    """Whether a configuration has a key, be it without a value."""
+    if config.value_of(key) is not None:
+        return True
+    try:
+        config.with_value(key, None)
+    except ValidationError:
+        return False
+    return True

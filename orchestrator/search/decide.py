@@ -35,7 +35,7 @@ from orchestrator.search.evolve import evolve
 from orchestrator.search.faults import MAX_ABANDONED, batch_parts, devices_for, is_final, pause_s, stops_the_run
 from orchestrator.search.limits import ruling_out
 from orchestrator.search.state import Job, SearchState, job_id_of
-from orchestrator.search.weights import deletions, jobs_of, owner_of, wanted
+from orchestrator.search.weights import deletions, jobs_of, needs, owner_of, wanted
 from orchestrator.sections import Limits
 
 GIVEN = "it was given to this run and can't be made again here: see that its source is there, and resume the run"
@@ -83,7 +83,7 @@ def _why_stop(state: SearchState) -> str | None:
     for job in [one for one in state.jobs.values() if one.status == "failed"]:
         if stops_the_run(job):
             return _told(job)
-        if job.lost in state.lost and owner_of(state, job.lost or "") is None:
+        if _needs_what_is_lost(state, job) and owner_of(state, job.lost or "") is None:
             return f"{_told(job)}; {GIVEN}"
         if not is_final(job, state.devices):
             continue
@@ -95,6 +95,11 @@ def _why_stop(state: SearchState) -> str | None:
         return None
     messages = (_told(job) for job in state.jobs.values() if job.subject_id == abandoned[-1] and job.message)
     return f"the last {len(abandoned)} candidates could not be trained, at last {abandoned[-1]}: {next(messages, '')}"
+
+
+def _needs_what_is_lost(state: SearchState, job: Job) -> bool:
+    """Weights that came out otherwise when they were made again have taken the place of the lost ones."""
+    return job.lost in state.lost and job.lost in needs(state, job.subject_id)
 
 
 def _told(job: Job) -> str:

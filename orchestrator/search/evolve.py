@@ -66,12 +66,12 @@ def evolve(state: SearchState, event: Event) -> SearchState:
         case NetworkGiven():
             return _given(state, event)
         case CandidateProposed():
-            candidate = _proposed(event)
+            candidate = _proposed(event, state.seed)
             return _opened(
                 replace(state, candidates=state.candidates | {event.candidate_id: candidate}), event.candidate_id
             )
         case ReignitionProposed():
-            reignition = Reignition(event.reignition_id, event.step, event.candidate_id, event.trigger)
+            reignition = Reignition(event.reignition_id, event.step, event.candidate_id, event.trigger, state.seed)
             reignitions = state.reignitions | {event.reignition_id: reignition}
             state = replace(state, reignitions=reignitions, reignition_requested=False)
             return _opened(state, event.reignition_id)
@@ -165,7 +165,7 @@ def _candidate(event: CandidateProposed | NetworkGiven, **more: Any) -> Candidat
     )
 
 
-def _proposed(event: CandidateProposed) -> Candidate:
+def _proposed(event: CandidateProposed, run_seed: int) -> Candidate:
     return _candidate(
         event,
         reignition_id=event.reignition_id,
@@ -173,6 +173,7 @@ def _proposed(event: CandidateProposed) -> Candidate:
         seeds=event.seeds,
         control_id=event.control_id,
         audited_id=event.audited_id,
+        run_seed=run_seed,
     )
 
 

@@ -49,6 +49,7 @@ class Candidate:
     control_id: str | None = None
     audited_id: str | None = None
     seed: int | None = None  # of the training elsewhere, where that is known
+    run_seed: int = 0  # of the run when it was proposed, which its trainings come from
     outcome: Outcome = "pending"
     ap: float = 0.0
     checkpoint: str | None = None
@@ -74,6 +75,7 @@ class Reignition:
     step: str
     candidate_id: str
     trigger: str
+    run_seed: int = 0
     outcome: Outcome = "pending"
     checkpoint: str | None = None
     checkpoint_bytes: int | None = None

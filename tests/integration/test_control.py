@@ -76,6 +76,14 @@ def test_what_can_not_be_done_is_refused_with_the_reason_and_recorded_too(spnas:
     assert [one["refused"] is not None for one in rows(spnas, "run", REQUESTS)] == [True] * 4
 
 
+@pytest.mark.parametrize("job", ["", "j" * 300, "\x1b[31mj"])
+def test_what_is_no_name_of_a_job_is_refused(spnas: Spnas, finished: Path, job: str) -> None:
+    refused = spnas("cancel", str(finished), job)
+    assert refused.returncode == 2, refused.stderr
+    assert refused.stderr.startswith("error: cancel ")
+    assert "\x1b" not in refused.stderr
+
+
 def test_a_paused_run_says_so_and_trains_nothing_new(spnas: Spnas, run: Path) -> None:
     assert spnas("pause", "run").returncode == 0
     status = json.loads(spnas("status", "run", "--json").stdout)

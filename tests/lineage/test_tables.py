@@ -238,6 +238,21 @@ def test_an_attempt_has_one_outcome(store: EventStore, outcome: ev.Event) -> Non
     assert tables(store) == before
 
 
+def test_weights_that_are_made_again_are_those_of_the_candidate_and_its_result_stays(store: EventStore) -> None:
+    store.append([run_started(), proposed("s-1"), assigned("j-1", "s-1"), finished("j-1", checkpoint="a" * 64)], NOON)
+    again = [assigned("j-1", "s-1", attempt=2), finished("j-1", attempt=2, checkpoint="b" * 64, ap=0.9)]
+    store.append(again, NOON)
+    assert store.query("SELECT status, running, ap, checkpoint FROM candidates").rows == [
+        ("trained", 0, 0.25, "b" * 64)
+    ]
+    assert store.query("SELECT ap, checkpoint, deleted_at FROM measurements").rows == [(0.25, "b" * 64, None)]
+
+
+def test_a_fork_with_another_seed_says_so(store: EventStore) -> None:
+    store.append([run_started(seed=1), ev.SettingChanged(key="general.seed", value=7, before=1, by="ann")], NOON)
+    assert store.query("SELECT seed FROM run").rows == [(7,)]
+
+
 def test_events_about_something_unknown_change_no_row(store: EventStore) -> None:
     before = tables(store)
     store.append([*LATE, *INTERRUPTIONS], NOON)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -170,7 +171,9 @@ def test_a_setting_changes_from_now_on(key: str, value: object):
         ("serial.trainer.epoch", 9, "serial has begun"),
         ("general.seed", 9, "general.seed is fixed once the run has begun; what can change: general.keep_checkpoints"),
         ("pipeline", ["serial"], "pipeline is fixed"),
-        ("parallel.trainer.config_template_file", "x.py", "unknown key"),
+        ("parallel.trainer.config_template_file", "x.py", "is fixed"),
+        ("general.bus.url", "mqtt://x", "general.bus.url is fixed"),
+        ("serial.search_space.limits.flops", 1e9, "serial.search_space.limits.flops is fixed"),
         ("a.b", 1, "unknown key"),
         (".", 1, "unknown key"),
     ],
@@ -215,7 +218,12 @@ def test_a_run_that_goes_its_own_way_may_have_another_seed():
         {"request": "cancel"},
         {"request": "pause", "more": 1},
         {"request": "cancel", "job": 7},
+        {"request": "cancel", "job": "j-s-0001\x1b[31m"},
         {"request": "set", "key": "x" * 999, "value": 1},
+        {"request": "set", "key": "general.disk_quota", "value": math.inf},
+        {"request": "set", "key": "general.disk_quota", "value": {"a": [math.nan]}},
+        {"request": "set", "key": "general.disk_quota", "value": b"1"},
+        {"request": "set", "key": "general.disk_quota", "value": "\ud800"},
         [],
         None,
     ],
@@ -223,6 +231,20 @@ def test_a_run_that_goes_its_own_way_may_have_another_seed():
 def test_what_is_no_request_is_refused(said: Any):
     with pytest.raises(ValueError, match="validation error"):
         REQUEST.validate_python(said)
+
+
+def test_what_can_change_names_only_what_is_there():
+    found = refusal(Search(), Set(key="general.seed", value=9))
+    assert "serial.search_algorithm.max_sample" in found
+    assert "parallel.search_algorithm.max_sample" in found
+    assert "reignite" not in found  # no step has such a section
+    assert "fullytrain.search_algorithm" not in found
+
+
+def test_a_request_is_told_as_it_is_typed():
+    answer, _ = ask(Search(), Set(key="general.seed", value=None))
+    assert isinstance(answer, RequestRefused)
+    assert answer.request == "set general.seed=null"
 
 
 def test_growth_that_is_stalled_by_a_new_patience_reignites():

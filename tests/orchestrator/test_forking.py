@@ -32,6 +32,7 @@ from orchestrator.executors.simulated import SimulatedExecutor
 from orchestrator.forking import Fork, fork_at, settings, share_weights
 from orchestrator.fsck import examine
 from orchestrator.launch import Plan, fork_run, resume_run, start_run
+from orchestrator.outside import open_run, seed_of_training
 from orchestrator.run_folder import RunFolder, find_run, has_begun, new_run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml"
@@ -384,6 +385,32 @@ def test_a_fork_goes_its_own_way_by_settings_that_are_in_its_log(source: RunFold
     assert resume_run(folder, Watchers()).config == state.config
 
 
+def test_what_was_trained_before_a_fork_keeps_its_seed_and_what_comes_has_the_new_one(
+    source: RunFolder, tmp_path: Path
+) -> None:
+    fork = fork_at(source, 20)
+    before = {one for one, candidate in fork.state.candidates.items() if candidate.outcome == "done"}
+    folder = RunFolder(tmp_path / "fork")
+    state = fork_run(folder, fork, Watchers(), more=settings(fork, ["general.seed=77"]))
+    started = open_run(source.path)
+    ended = open_run(folder.path)
+    assert before
+    for one in before:
+        seed = seed_of_training(ended, state.candidates[one])
+        assert seed == seed_of_training(started, started.state.candidates[one]) is not None
+    later = next(one for one, candidate in state.candidates.items() if candidate.run_seed == 77)
+    assert seed_of_training(ended, state.candidates[later]) != seed_of_training(
+        started, started.state.candidates[later]
+    )
+    with open_snapshot(folder.database) as store:
+        assert store.query("SELECT seed FROM run").rows == [(77,)]
+
+
+def test_settings_for_a_run_that_was_over_are_refused(source: RunFolder) -> None:
+    with pytest.raises(UserError, match="the run was over by then"):
+        settings(fork_at(source, len(log_in(source))), ["general.seed=77"])
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -391,6 +418,12 @@ def test_a_fork_goes_its_own_way_by_settings_that_are_in_its_log(source: RunFold
         ("serial.trainer.epoch=5", "has begun"),
         ("max_sample", "expected KEY=VALUE"),
         ("general.sed=1", "unknown key"),
+        ("general.disk_quota=.inf", "expected text or finite numbers, found inf"),
+        ("serial.search_algorithm.reignite.min_delta=.nan", "expected text or finite numbers, found nan"),
+        ("general.keep_checkpoints=!!binary gIGC", "expected text or finite numbers, found b"),
+        ('general.keep_checkpoints="\\ud800"', "expected text or finite numbers"),
+        ("=1", "expected KEY=VALUE"),
+        (f"{'k' * 300}=1", "at most 200 characters"),
     ],
 )
 def test_a_setting_that_can_not_change_any_more_is_refused(source: RunFolder, override: str, words: str) -> None:

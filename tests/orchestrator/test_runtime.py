@@ -32,7 +32,7 @@ from orchestrator.errors import ConfigError, InfrastructureError
 from orchestrator.executors import Executor
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.patience import Patience
-from orchestrator.executors.simulated import SimulatedExecutor, simulate
+from orchestrator.executors.simulated import EPOCH, SimulatedExecutor, simulate
 from orchestrator.runtime import Runtime
 from orchestrator.search import faults
 from orchestrator.search.control import Cancel, Continue, Pause, answered
@@ -232,6 +232,23 @@ def test_a_paused_search_waits_and_goes_on(store: EventStore):
 
     with EventWriter(store) as writer:
         assert asyncio.run(asyncio.wait_for(search(), 60)).status == "completed"
+
+
+def test_requests_do_not_delay_a_simulation(store: EventStore):
+    executor = SimulatedExecutor(["sim:0"], speed=200.0)  # a training takes about 0.3 s
+
+    async def search() -> float:
+        runtime = Runtime(SearchState(), writer, executor, executor.now)
+        running = asyncio.ensure_future(runtime.run([run_started(configuration(), slots=1, window=1)]))
+        for _ in range(40):
+            await asyncio.sleep(0.05)
+            await runtime.ask(lambda state: answered(state, Continue(), "ann"))
+        runtime.ask_to_stop("ann")
+        await running
+        return (executor.now() - EPOCH).total_seconds()
+
+    with EventWriter(store) as writer:
+        assert asyncio.run(asyncio.wait_for(search(), 60)) > 200
 
 
 def test_a_paused_search_can_be_stopped(store: EventStore):

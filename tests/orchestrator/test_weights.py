@@ -57,7 +57,7 @@ def test_what_made_lost_weights_makes_them_again_before_what_needs_them():
 def test_weights_that_come_out_otherwise_take_the_place_of_the_lost_ones():
     search = grown()
     search.report(lost(search, "s-0002", "c"))
-    search.report(done(search, "s-0001", "other"))
+    assert assignments(search.report(done(search, "s-0001", "other"))) == [("s-0002", 2)]
     state = folded(search.log)
     assert state.candidates["s-0001"].checkpoint == "other"
     assert needs(state, "s-0002") == {"other"}
