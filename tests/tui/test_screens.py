@@ -29,12 +29,11 @@ async def test_the_lineage_shows_who_came_from_whom_and_how(made_up):
     async with showing(made_up, made_up.StandIn(made_up.whole_run())) as pilot:
         await pilot.press("2")
         shown = await made_up.expect(pilot, "6 candidates", "f-0001")
-        lines = [line.split() for line in shown.splitlines()[3:11]]
-        assert lines[1][:2] == ["s-0001*", "0.021"]
-        assert lines[2][:8] == ["├─s-0002*", "0.104", "+0.083", "11-21-21-21", "→", "111-1-21-21", "swap(0|1", "+1)"] or (
-            lines[2][:3] == ["├─s-0002*", "0.104", "+0.083"]
-        )
-        assert ["│", "s-0004*", "0.200"] == lines[3][:3]
+        lines = [line.split() for line in shown.splitlines()[5:11]]
+        assert lines[0][:2] == ["s-0001", "0.021"]
+        assert lines[1][:8] == ["├─s-0002", "0.104", "+0.083", "11-21-…", "→", "111-1-…", "swap(0|1", "+1)"]
+        assert lines[2][:6] == ["│", "s-0004", "0.200", "+0.096", "same", "code"]
+        assert lines[3][:7] == ["│", "p-0001*", "0.250", "+0.050", "branches", "0-0-0-0", "→"]
         assert "92%" in shown
         assert "abandoned (out_of_memory)" in shown
 
@@ -44,12 +43,12 @@ async def test_space_folds_and_minus_and_plus_fold_everything(made_up):
         await pilot.press("2")
         await made_up.expect(pilot, "p-0001")
         await pilot.press("down", "space")
-        shown = await made_up.expect(pilot, "s-0002* [+3]", "1 folded")
+        shown = await made_up.expect(pilot, "s-0002 [+3]", "1 folded")
         assert "p-0001" not in shown
         await pilot.press("plus")
         await made_up.expect(pilot, "p-0001")
         await pilot.press("minus")
-        assert "p-0001*" not in await made_up.expect(pilot, "[+3]")
+        assert "p-0001" not in await made_up.expect(pilot, "[+3]")
 
 
 async def test_s_shows_the_path_from_the_seed(made_up):
@@ -72,7 +71,7 @@ async def test_m_marks_one_and_compares_it_with_another(made_up):
         await pilot.press("down", "m")
         await made_up.expect(pilot, "s-0002 is marked: m on another compares them")
         await pilot.press("down", "down", "m")
-        await made_up.expect(pilot, "0.1040", "0.2500", "last ancestor both have", "stage 1", "1 beside")
+        await made_up.expect(pilot, "0.1040", "0.2500", "last ancestor both have", "stage 1", "stride 4,")
         await pilot.press("escape", "up", "up", "m")
         assert "is marked" not in await made_up.expect(pilot, "6 candidates")
 
@@ -91,7 +90,7 @@ async def test_slash_filters_the_lineage_and_keeps_ancestors(made_up):
 async def test_the_pareto_screen_lists_the_front_first_and_changes_cost(made_up):
     async with showing(made_up, made_up.StandIn(made_up.whole_run())) as pilot:
         await pilot.press("3")
-        await made_up.expect(pilot, "AP against flops", "1 on the front, 3 others", "*  p-0001  0.250  133M")
+        await made_up.expect(pilot, "AP against flops", "1 on the front, 3 others", "*  p-0001  0.250   133M")
         await pilot.press("o")
         await made_up.expect(pilot, "AP against params", "713.2k")
         await pilot.press("o")
@@ -105,9 +104,9 @@ async def test_the_mouse_over_the_plot_finds_the_nearest_candidate(made_up):
         await pilot.press("3")
         await made_up.expect(pilot, "1 on the front, 3 others")
         grid = pilot.app.screen.query_one("#pareto-list", Grid)
-        await pilot.hover("#pareto-plot", offset=(40, 21))
+        for row in range(8, 26):
+            await pilot.hover("#pareto-plot", offset=(40, row))
         await pilot.pause()
-        assert grid.cell().text == "" or grid.cursor_row == 3
         assert grid.cursor_row == 3
 
 
@@ -137,17 +136,19 @@ async def test_a_statement_is_answered_remembered_completed_kept_and_exported(ma
     async with showing(made_up, stored) as pilot:
         await pilot.press("5")
         await made_up.expect(pilot, "tab completes a name")
-        await pilot.press("ctrl+a", "delete", *"SELECT candidate_id, ap FROM leade", "tab", "ctrl+j")
+        await pilot.press("f7", "delete", *"SELECT candidate_id, ap FROM leade", "tab", "ctrl+j")
         await made_up.expect(pilot, "5 rows in", "f-0001")
-        await pilot.press("ctrl+a", "delete", *"SELECT nonsense", "ctrl+j")
-        await made_up.expect(pilot, 'Referenced column "nonsense" not found')
+        await pilot.press("f7", "delete", *"SELECT nonsense", "ctrl+j")
+        await made_up.expect(pilot, 'Referenced column "nonsense" was not found')
         await pilot.press("ctrl+up", "ctrl+up")
         await made_up.expect(pilot, "FROM leaderboard")
         await pilot.press("ctrl+s", *"best", "enter")
         await made_up.expect(pilot, "kept as 'best'")
         await pilot.press("ctrl+down", "ctrl+down", "ctrl+o")
         await made_up.expect(pilot, "Which statement?", "best: SELECT candidate_id, ap")
-        await pilot.press("enter", "ctrl+e")
+        await pilot.press("enter")
+        await made_up.expect(pilot, "the query failed")
+        await pilot.press("ctrl+e")
         await made_up.expect(pilot, "Write the whole answer to")
         await pilot.press("enter")
         await made_up.expect(pilot, "written to answer.csv")
@@ -158,7 +159,7 @@ async def test_escape_cancels_a_query(made_up, stored):
     async with showing(made_up, stored) as pilot:
         await pilot.press("5")
         await made_up.expect(pilot, "tab completes a name")
-        await pilot.press("ctrl+a", "delete", *"SELECT forever", "ctrl+j")
+        await pilot.press("f7", "delete", *"SELECT forever", "ctrl+j")
         await made_up.expect(pilot, "asking ...")
         await pilot.press("escape")
         await made_up.expect(pilot, "cancelled")

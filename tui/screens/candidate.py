@@ -119,7 +119,7 @@ class CandidateScreen(RunScreen):
         identity = literal(candidate.candidate_id)
         answer = await self._answer(
             "SELECT seq, strftime(ts, '%H:%M:%S'), kind, payload FROM events WHERE "
-            f"contains(payload, {literal(json.dumps(candidate.candidate_id))}) OR payload->>'job_id' IN "
+            f"position({literal(json.dumps(candidate.candidate_id))} IN payload::VARCHAR) > 0 OR (payload->>'job_id') IN "
             f"(SELECT job_id FROM jobs WHERE candidate_id = {identity}) "
             f"ORDER BY seq LIMIT {MOST_EVENTS}"
         )

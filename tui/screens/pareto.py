@@ -63,10 +63,11 @@ class ParetoScreen(RunScreen):
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """The nearest point has the cursor."""
         canvas = self.query_one("#pareto-plot", Plot).canvas
-        place = event.screen_offset - canvas.plot_region.offset
-        if self._points and canvas.plot_region.contains_point(event.screen_offset):
+        region = canvas.inside
+        if self._points and region.contains_point(event.screen_offset):
+            place = event.screen_offset - region.offset
             cells = np.array([canvas.get_pixel_from_coordinate(one.costs[0], one.ap) for one in self._points])
-            distances = np.hypot((cells[:, 0] - place.x) / 2, cells[:, 1] - place.y)
+            distances = np.hypot((cells[:, 0] - place.x) / 2, cells[:, 1] - place.y)  # a cell is twice as high as wide
             self.query_one("#pareto-list", Grid).move_to(int(distances.argmin()))
 
     def _refill(self) -> None:

@@ -38,12 +38,15 @@ class RunScreen(Screen[None]):
     def spnas(self) -> SpnasApp:
         return cast("SpnasApp", self.app)
 
+    def on_mount(self) -> None:
+        self.is_ready = True
+        self._look()
+
     def on_screen_resume(self) -> None:
-        self.call_after_refresh(self._look)
+        if self.is_ready:
+            self._look()
 
     def _look(self) -> None:
-        """Now every part is there."""
-        self.is_ready = True
         self.show(self.spnas.state)
         self.tick(self.spnas.state)
 

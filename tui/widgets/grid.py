@@ -95,7 +95,7 @@ class Grid(ScrollView, can_focus=True):
         self.cursor_row = last if self.follows_end and at_end else min(self.cursor_row, last)
         self._measure()
         if self.follows_end and at_end:
-            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+            self.call_after_refresh(self._bring_into_sight)
         self.refresh()
 
     def move_to(self, row: int) -> None:

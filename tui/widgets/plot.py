@@ -9,6 +9,7 @@ import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.events import Resize
+from textual.geometry import Region
 from textual_plot import HiResMode, PlotWidget
 from textual_plot.axis_formatter import NumericAxisFormatter
 
@@ -36,6 +37,11 @@ class Canvas(PlotWidget, inherit_bindings=False, can_focus=False):
     def on_mount(self) -> None:
         self.margin_top, self.margin_bottom, self.margin_left = self.MARGINS
         self.set_x_formatter(_Quantities())
+
+    @property
+    def inside(self) -> Region:
+        """Where on the screen points are, without axes."""
+        return self.query_one("#plot").region
 
     def look(self, name: str) -> str:
         return str(self.get_component_rich_style(f"plot--{name}", partial=True))
