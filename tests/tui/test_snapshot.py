@@ -1,23 +1,87 @@
 """The look of the screens: pictures that change only when someone means to change them."""
 
+
 import pytest
 
-from lineage.events import RunPaused, RunStopped
+from lineage.events import RunFinished, RunPaused, RunStopped
+from lineage.store import EventStore
 from tui.source import Contact, DeviceUse
 
 SIZES = {"80x24": (80, 24), "160x50": (160, 50)}
 SCREENS = {
-    "search": ("1", "○ fullytrain", "AP 0.112  10s", "r-0001 accuracy 0.930, 20s"),
-    "lineage": ("2", "…-21-21 → …-1-21-21", "4 candidates"),
-    "pareto": ("3", "on the front"),
-    "candidate": ("4", "s-0002 (the best so far)", "stage 4"),
-    "sql": ("5", "3 rows"),
-    "log": ("6", "lines"),
+    "search": ("1", "○ fullytrain", "2  s-0001", "97%"),
+    "lineage": ("2", "└─s-0003", "4 candidates"),
+    "pareto": ("3", "2 on the front", "s-0001"),
+    "candidate": ("4", "s-0002 (the best so far)", "stage 1, stride 4"),
+    "sql": ("5", "2 rows in"),
+    "log": ("6", "lines", "JobFinished"),
 }
-ASKED = "SELECT candidate_id, ap, flops FROM candidates WHERE ap IS NOT NULL OR status = 'abandoned' ORDER BY 1"
+USES = (DeviceUse("cpu:0", 0.02, 2_100_000_000), DeviceUse("cpu:1", 0.97, 1_300_000_000))
+ENDS = {
+    "paused": ([RunPaused(by="ann@host")], Contact("live")),
+    "stale": ([], Contact("away", "the broker is gone")),
+    "lost": ([], Contact("over")),
+    "interrupted": ([RunStopped(reason="interrupted")], Contact("over")),
+    "failed": ([RunFinished(outcome="failed", reason="no device left")], Contact("over")),
+}
 
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch, tmp_path):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def stored(made_up, tmp_path):
+    with EventStore.create(tmp_path / "lineage.duckdb") as store:
+        for one in made_up.recorded(events(made_up)):
+            store.append([one.event], one.ts)
+        yield store
+
+
+def events(made_up):
+    """Two candidates of different cost, an abandoned one, a reignition, and one in training."""
+    run = made_up.running_run(simulated=True)
+    return [one.model_copy(update={"flops": 90_000_000}) if getattr(one, "candidate_id", "") == "s-0001" else one for one in run]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("screen", SCREENS)
+def test_screen(snap_compare, made_up, stored, screen, size):
+    source = made_up.StandIn(events(made_up), Contact("live"), USES, store=stored)
+    key, *texts = SCREENS[screen]
+
+    async def wait(pilot):
+        await made_up.expect(pilot, "SIMULATED")
+        await pilot.press(key)
+        if screen == "sql":
+            pilot.app.screen.clock = lambda: 0.0
+            await pilot.press("ctrl+j")
+        await made_up.expect(pilot, *texts)
+        await pilot.pause()
+
+    app = made_up.app_of(source)
+    app.animation_level = "none"
+    assert snap_compare(app, terminal_size=SIZES[size], run_before=wait)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_every_way_to_stand_still(snap_compare, made_up, end):
+    more, contact = ENDS[end]
+    source = made_up.StandIn([*made_up.running_run(), *more], contact)
+
+    async def wait(pilot):
+        await made_up.expect(pilot, {"stale": "STALE"}.get(end, end))
+        await pilot.pause()
+
+    assert snap_compare(made_up.app_of(source), terminal_size=(80, 24), run_before=wait)
+
+
+def test_the_light_theme(snap_compare, made_up):
+    async def wait(pilot):
+        await made_up.expect(pilot, "▶ running")
+        await pilot.press("t")
+        await pilot.pause()
+
+    assert snap_compare(made_up.app_of(made_up.StandIn(made_up.running_run())), terminal_size=(80, 24), run_before=wait)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import ClassVar
 
@@ -66,6 +67,7 @@ class SqlScreen(RunScreen):
 
     def __init__(self) -> None:
         super().__init__()
+        self.clock: Callable[[], float] = time.monotonic
         self._kept = Kept()
         self._place = 0
         self._asked = ""
@@ -94,7 +96,7 @@ class SqlScreen(RunScreen):
 
     async def _answer(self, statement: str) -> None:
         note = self.query_one("#sql-note", Static)
-        began = asyncio.get_running_loop().time()
+        began = self.clock()
         note.update("asking ... (esc cancels)")
         try:
             answer = await self.spnas.source.query(statement, MOST_ROWS)
@@ -105,7 +107,7 @@ class SqlScreen(RunScreen):
             note.update("cancelled")
             raise
         self._asked = statement
-        took = asyncio.get_running_loop().time() - began
+        took = self.clock() - began
         more = "" if answer.is_whole else f", the first {MOST_ROWS}: ctrl+e writes all to a file"
         note.update(f"{len(answer.rows)} rows in {took:.2f} s{more}")
         self._show(answer)
