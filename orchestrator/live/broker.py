@@ -77,15 +77,15 @@ class Embedded:
 
     @property
     def clients(self) -> int:
-        """How many are connected, the run itself among them."""
-        return sum(session.transitions.state == "connected" for session in self._sessions)
+        """How many are connected beside the run itself."""
+        return sum(one.transitions.state == "connected" and one.username != RUN for one in self._sessions)
 
     async def serve_out(self) -> None:
         """Wait until the clients have left, or have had what there is for them and ask for nothing more; not for long."""
         now = asyncio.get_running_loop().time
         ends_at = now() + GRACE_S
         quiet_since, before = now(), self._sent
-        while self.clients > 1 and now() < ends_at:
+        while self.clients and now() < ends_at:
             if self._is_busy or self._sent != before:
                 quiet_since, before = now(), self._sent
             elif now() - quiet_since > QUIET_S:

@@ -25,8 +25,8 @@ class Serving:
 
     @property
     def has_clients(self) -> bool:
-        """Whether anybody but the run itself is connected to the embedded broker."""
-        return self.way.embedded is not None and self.way.embedded.clients > 1
+        """Whether anybody is connected to the embedded broker."""
+        return self.way.embedded is not None and self.way.embedded.clients > 0
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait for something. Raises InfrastructureError once the broker can't be reached."""
