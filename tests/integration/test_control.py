@@ -23,9 +23,9 @@ REQUESTS = "SELECT request, who, refused FROM requests ORDER BY seq"
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Path]:
-    """A run that goes on for a minute or so, once its bus is there."""
-    with paced(tmp_path, "--speed", "40") as process:
+def run(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A run that goes on for a minute or so (or at another speed), once its bus is there."""
+    with paced(tmp_path, "--speed", getattr(request, "param", "40")) as process:
         folder = tmp_path / "run"
         wait_for(lambda: "mqtt" in offered(folder))
         yield folder
@@ -90,14 +90,18 @@ def test_a_paused_run_says_so_and_trains_nothing_new(spnas: Spnas, run: Path) ->
     wait_for(lambda: rows(spnas, "run", "FROM jobs WHERE status = 'running'"))
 
 
+@pytest.mark.parametrize("run", ["15"], indirect=True)
 def test_a_cancelled_training_is_given_up(spnas: Spnas, run: Path) -> None:
-    running = "FROM jobs WHERE status = 'running' AND candidate_id > 's-0001' ORDER BY started_at DESC"
+    running = (
+        "SELECT candidate_id, job_id FROM jobs WHERE status = 'running' AND candidate_id > 's-0001' ORDER BY started_at"
+    )
     cancelled: list[str] = []
 
     def cancel() -> bool:
         """The newest one; it may be over before it is cancelled."""
-        newest = rows(spnas, "run", running)[:1]
-        cancelled.extend(job["candidate_id"] for job in newest if spnas("cancel", "run", job["job_id"]).returncode == 0)
+        with open_snapshot(run / "lineage.duckdb") as store:
+            newest = store.query(running).rows[-1:]
+        cancelled.extend(candidate for candidate, job in newest if spnas("cancel", "run", job).returncode == 0)
         return bool(cancelled)
 
     wait_for(cancel)
