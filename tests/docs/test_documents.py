@@ -1,5 +1,6 @@
 """What the documents promise holds: their commands run, their links lead somewhere, their tables are complete."""
 
+import json
 import os
 import re
 import subprocess
@@ -146,6 +147,7 @@ def test_the_licence_is_apache_2_in_full() -> None:
 def test_the_reference_of_events_is_what_the_types_say() -> None:
     assert (ROOT / "docs" / "events.md").read_text(encoding="utf-8") == reference.document(), "run make docs"
     assert (ROOT / "docs" / "events.schema.json").read_text(encoding="utf-8") == reference.schema(), "run make docs"
+    assert json.loads(reference.schema())["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 def test_every_kind_of_event_and_request_is_in_the_reference() -> None:
