@@ -16,6 +16,8 @@ from pydantic.fields import FieldInfo
 
 from orchestrator.general import General
 from orchestrator.live import reference
+from orchestrator.live.connect import statements
+from orchestrator.live.endpoint import Quack
 from orchestrator.sections import Step
 
 ROOT = Path(__file__).parents[2]
@@ -158,3 +160,10 @@ def test_every_kind_of_event_and_request_is_in_the_reference() -> None:
         "cancel",
         "set",
     }
+
+
+def test_what_connect_prints_is_as_shown() -> None:
+    block = next(block for block in re.findall(r"(?:^    .*\n)+", README, re.MULTILINE) if "INSTALL" in block)
+    found = re.search(r"ATTACH '(.*)' AS live \(TOKEN '(.*)'\)", block)
+    assert found is not None
+    assert block == "".join(f"    {line}\n" for line in statements(Quack(uri=found[1], token=found[2])))

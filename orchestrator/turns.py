@@ -1,0 +1,74 @@
+"""Questions step back behind a search: with a low priority, and of a live run one question at a time.
+
+Without this, ten who ask without a pause take most of a search's time on a small machine. It must not import what takes
+long to load: whoever waits for a turn has done nothing yet.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from orchestrator.live.beside import session_gives_way
+
+NICENESS = 10
+PATIENCE_S = 120.0  # then whoever waits asks all the same: the question of somebody else may take minutes
+LOOK_S = 0.2
+
+
+def step_back() -> None:
+    """Let trainings go first; this process's session as well, but not that of the shell which it was typed in."""
+    os.nice(NICENESS)
+    if os.getsid(0) == os.getpid():
+        session_gives_way(NICENESS)
+
+
+class Turns:
+    """Turns to ask a run, which is named as for `orchestrator.run_folder.find_run`. One that is not live has no need of any.
+
+    A turn is a lock on the run's folder, which lasts no longer than its process; no file is made for it.
+    """
+
+    def __init__(self, run: str) -> None:
+        self._places = (Path(run), Path("runs") / run)
+        self._held: int | None = None
+
+    def take(self) -> None:
+        """Wait for a turn, if this process does not have it."""
+        live = next((place for place in self._places if _is_live(place)), None)
+        if self._held is not None or live is None:
+            return
+        self._held = os.open(live, os.O_RDONLY)
+        limit = time.monotonic() + PATIENCE_S
+        while not _is_locked(self._held) and time.monotonic() < limit:
+            time.sleep(LOOK_S)
+
+    def end(self) -> None:
+        """Let the next one ask."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+def _is_live(run: Path) -> bool:
+    """Whether a process works on it (`RunFolder.owner`)."""
+    try:
+        with (run / "run.lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_locked(place: int) -> bool:
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
