@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-from orchestrator.turns import Turns, step_back
+from orchestrator.turns import Turns, go_on_in_own_session, step_back
 
 if sys.argv[1:2] == ["sql"]:  # before what takes long to load: ten who ask at once would be felt
     step_back()
@@ -183,6 +183,8 @@ def sql(
 ) -> None:
     """Ask a run's tables questions in SQL."""
     turns = Turns(run)
+    if turns.are_needed and (statement is not None or not sys.stdin.isatty()):  # a prompt needs its terminal
+        go_on_in_own_session()
     if statement is not None:
         turns.take()
     from orchestrator import querying

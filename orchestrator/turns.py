@@ -1,17 +1,19 @@
 """Questions step back behind a search: with a low priority, and of a live run one question at a time.
 
-Without this, ten who ask without a pause take most of a search's time on a small machine. It must not import what takes
-long to load: whoever waits for a turn has done nothing yet.
+Without this, ten who ask without a pause take most of a search's time on a small machine. Linux may share out time between
+sessions before it looks at processes, and the session of whoever types is not ours to change: so what takes time has a
+session of its own. This must not import what takes long to load: whoever waits for a turn has done nothing yet.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import time
 from pathlib import Path
 
-from orchestrator.live.beside import session_gives_way
+from orchestrator.live.beside import end_with_owner, session_gives_way
 
 NICENESS = 10
 PATIENCE_S = 120.0  # then whoever waits asks all the same: the question of somebody else may take minutes
@@ -19,10 +21,33 @@ LOOK_S = 0.2
 
 
 def step_back() -> None:
-    """Let trainings go first; this process's session as well, but not that of the shell which it was typed in."""
+    """Let trainings go first."""
     os.nice(NICENESS)
-    if os.getsid(0) == os.getpid():
+
+
+def go_on_in_own_session() -> None:
+    """Go on in a process with a session of its own, which can step back as a whole; this one waits, and ends as that does.
+
+    A signal that ends this process is handed on.
+    """
+    child = os.fork()
+    if child == 0:
+        end_with_owner()
+        os.setsid()
         session_gives_way(NICENESS)
+        return
+    try:
+        code = _ended(child)
+    except BaseException as error:  # an interrupt, or `orchestrator.ending`
+        os.kill(child, signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+        _ended(child)
+        raise
+    raise SystemExit(code)
+
+
+def _ended(child: int) -> int:
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code if code >= 0 else 128 - code
 
 
 class Turns:
@@ -35,9 +60,17 @@ class Turns:
         self._places = (Path(run), Path("runs") / run)
         self._held: int | None = None
 
+    @property
+    def are_needed(self) -> bool:
+        """Whether the run is live."""
+        return self._live() is not None
+
+    def _live(self) -> Path | None:
+        return next((place for place in self._places if _is_live(place)), None)
+
     def take(self) -> None:
         """Wait for a turn, if this process does not have it."""
-        live = next((place for place in self._places if _is_live(place)), None)
+        live = self._live()
         if self._held is not None or live is None:
             return
         self._held = os.open(live, os.O_RDONLY)

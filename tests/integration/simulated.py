@@ -58,6 +58,12 @@ def is_gone(process: int) -> bool:
         return True
 
 
+def only_child(process: int) -> int:
+    children = Path(f"/proc/{process}/task/{process}/children")
+    wait_for(lambda: children.read_text().split())
+    return int(children.read_text())
+
+
 def has_begun(run: Path) -> bool:
     try:
         with open_snapshot(run / "lineage.duckdb") as store:

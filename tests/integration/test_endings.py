@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from simulated import COMMAND, Spnas, is_gone, paced, wait_for
+from simulated import COMMAND, Spnas, is_gone, only_child, paced, wait_for
 from test_sql import ENDLESS, Terminal
+
+from orchestrator.run_folder import RunFolder
 
 ENDING = [signal.SIGTERM, signal.SIGHUP]
 
@@ -25,9 +27,11 @@ def place(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def asking(finished: Path, place: Path, *, nohup: bool = False) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def asking(
+    run: Path, place: Path, *, nohup: bool = False, live: bool = False
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A process with a question that takes for ever, and the number of the one that answers it."""
-    command = [COMMAND, "sql", str(finished), ENDLESS, "--memory", "9GB"]
+    command = [COMMAND, "sql", str(run), ENDLESS, "--memory", "9GB"]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         ["nohup", *command] if nohup else command,
@@ -37,10 +41,10 @@ def asking(finished: Path, place: Path, *, nohup: bool = False) -> Iterator[tupl
         text=True,
         env={**os.environ, "TMPDIR": str(place)},
     ) as process:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        wait_for(lambda: children.read_text().split())
-        answering = int(children.read_text())
-        wait_for(lambda: "Python" not in Path(f"/proc/{answering}/comm").read_text() and cores_s(answering) > 0.4)
+        answering = only_child(process.pid)
+        if live:
+            answering = only_child(answering)  # what asks a live run has a session of its own
+        wait_for(lambda: cores_s(answering) > 0.4)
         yield process, answering
         process.kill()
 
@@ -50,11 +54,18 @@ def cores_s(process: int) -> float:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.parametrize("number", ENDING)
+@pytest.fixture(params=[False, True], ids=["finished", "live"])
+def run(request: pytest.FixtureRequest, finished: Path) -> Iterator[tuple[Path, bool]]:
+    """A run, and whether it is live."""
+    with RunFolder(finished).held() if request.param else nullcontext():
+        yield finished, request.param
+
+
+@pytest.mark.parametrize("number", [*ENDING, signal.SIGINT])
 def test_a_signal_ends_a_query_and_what_answers_it_and_no_file_is_left(
-    finished: Path, place: Path, number: signal.Signals
+    run: tuple[Path, bool], place: Path, number: signal.Signals
 ) -> None:
-    with asking(finished, place) as (process, answering):
+    with asking(run[0], place, live=run[1]) as (process, answering):
         assert len(list(place.iterdir())) == 2  # the copy of the run, and the answer
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
@@ -64,9 +75,9 @@ def test_a_signal_ends_a_query_and_what_answers_it_and_no_file_is_left(
 
 
 def test_what_answers_ends_with_who_asked_even_if_that_is_killed_and_the_next_tidies_up(
-    finished: Path, place: Path
+    run: tuple[Path, bool], finished: Path, place: Path
 ) -> None:
-    with asking(finished, place) as (process, answering):
+    with asking(run[0], place, live=run[1]) as (process, answering):
         process.kill()
         process.wait()
         wait_for(lambda: is_gone(answering), timeout_s=5)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from simulated import COMMAND, Spnas, is_gone, wait_for
+from simulated import COMMAND, Spnas, is_gone, only_child, wait_for
 
 from lineage.events import RunResumed
 from lineage.store import EventStore
@@ -169,13 +169,11 @@ def test_a_query_that_passes_a_limit_is_ended_with_one_line(
 def test_an_interrupt_ends_the_query_and_what_answers_it(finished: Path, tmp_path: Path) -> None:
     command = [COMMAND, "sql", str(finished), ENDLESS, "--memory", "9GB"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asking:
-        answering = Path(f"/proc/{asking.pid}/task/{asking.pid}/children")
-        wait_for(lambda: answering.read_text().split())
-        (child,) = answering.read_text().split()
+        child = only_child(asking.pid)
         asking.send_signal(signal.SIGINT)
         out, err = asking.communicate(timeout=30)
     assert (asking.returncode, out, err) == (130, "", "")
-    wait_for(lambda: not Path(f"/proc/{child}").exists())
+    wait_for(lambda: is_gone(child))
 
 
 def test_the_past_is_asked_and_a_table_says_so(spnas: Spnas, finished: Path) -> None:
