@@ -36,7 +36,9 @@ def must_be_select(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise QueryError(f"expected one SELECT, found {len(statements)} statements")
     (serialized,) = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchone() or ("",)
     if pydantic_core.from_json(serialized)["error"]:
-        raise QueryError(f"only SELECT is allowed, found {_first_word(sql)}")
+        kind = statements[0].type.name
+        found = _first_word(sql) if kind == "SELECT" else kind  # the parser makes SELECTs of some PRAGMAs
+        raise QueryError(f"only SELECT is allowed, found {found}")
 
 
 def _first_word(sql: str) -> str:
