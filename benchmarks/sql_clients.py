@@ -5,7 +5,7 @@
 A simulated search of 100 networks is in the log before. Then events are appended and published as a run does it, with the
 SQL server of a live run beside, in rounds that alternate: without clients, with clients that ask one query after another
 without a pause. `alone` waits for each event before the next, as a search does; `crowd` has 16 that wait. What it printed,
-and on what, is in benchmarks/RESULTS.md.
+and on what, is in benchmarks/RESULTS.md. What `spnas-orch sql` costs: benchmarks/sql_command.py.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from lineage.store import EventStore
 At = int | datetime
 
 _SEQ = re.compile(r"-?[0-9]{1,18}")
-_AGO = re.compile(r"([0-9]{1,9}) *([smhd]) *ago")
+_AGO = re.compile(r"([0-9]{1,18}) *([smhd]) *ago")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -31,20 +31,24 @@ def parse(text: str, now: datetime) -> At:
     """``57``, ``2024-05-01T12:00+02:00``, ``2024-05-01 12:00`` and ``2024-05-01`` (local time), ``10m ago`` (before `now`).
 
     Raises:
-        NoSuchMoment: `text` is none of these.
+        NoSuchMoment: `text` is none of these, or a time that is too far away to be told.
     """
     text = text.strip()
+    if _SEQ.fullmatch(text):
+        return int(text)
+    ago = _AGO.fullmatch(text)
     try:
-        if _SEQ.fullmatch(text):
-            return int(text)
-        if match := _AGO.fullmatch(text):
-            return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
+        named = now if ago else datetime.fromisoformat(text)
+    except ValueError:
         raise NoSuchMoment(
             f"expected the number of an event, a time such as 2024-05-01T12:00 or 2024-05-01, or '10m ago' (s, m, h, d), "
             f"found {text[:80]!r}"
         ) from None
+    try:
+        return named - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else named.astimezone(UTC)
+    except (ValueError, OverflowError):
+        where = "ahead" if named.year > now.year else "back"
+        raise NoSuchMoment(f"{text!r} is too far {where}: no run has events of then") from None
 
 
 def last_at(store: EventStore, at: At | None = None) -> Moment:

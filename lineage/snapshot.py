@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lineage.database import connect, translated
 from lineage.errors import StoreDamaged, StoreError, StoreFull, StoreNotFound, StoreTooOld
 from lineage.moment import At, last_at
 from lineage.room import is_no_room
+from lineage.scratch import scratch_folder
 from lineage.store import EventStore, refuse_if_writing
 from lineage.wal import wal_of
 
@@ -52,7 +52,12 @@ def open_snapshot(path: Path, at: At | None = None) -> Iterator[EventStore]:
 def snapshot_file(path: Path, at: At | None = None) -> Iterator[Path]:
     """As `open_snapshot`: the copy itself, for whoever opens it read-only; in a temporary folder until the context ends."""
     with _copied(path) as copy:
-        _opened(copy, at).close()
+        if at is None:
+            EventStore.open(
+                copy
+            ).close()  # its log is replayed once, not by whoever opens the copy: that may take seconds
+        else:
+            _opened(copy, at).close()
         yield copy
 
 
@@ -60,8 +65,8 @@ def snapshot_file(path: Path, at: At | None = None) -> Iterator[Path]:
 def _copied(path: Path) -> Iterator[Path]:
     """A private copy; errors name the original, except those of a full disk, which is where the copy is."""
     refuse_if_writing(path)
-    with TemporaryDirectory(prefix="spnas-snapshot-") as folder:
-        copy = Path(folder) / path.name
+    with scratch_folder() as folder:
+        copy = folder / path.name
         copy_store(path, copy)
         try:
             yield copy

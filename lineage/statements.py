@@ -30,8 +30,20 @@ def is_complete(text: str) -> bool:
 def must_be_select(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Raise QueryError unless `sql` is a single SELECT."""
     statements = cursor.extract_statements(sql)
+    if len(statements) > 1 and len(split(sql)) == 1:
+        raise QueryError("PIVOT has to say which values become columns, as in PIVOT events ON kind IN ('JobAssigned')")
     if len(statements) != 1:
         raise QueryError(f"expected one SELECT, found {len(statements)} statements")
     (serialized,) = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchone() or ("",)
     if pydantic_core.from_json(serialized)["error"]:
-        raise QueryError(f"only SELECT is allowed, found {statements[0].type.name}")
+        kind = statements[0].type.name
+        found = _first_word(sql) if kind == "SELECT" else kind  # the parser makes SELECTs of some PRAGMAs
+        raise QueryError(f"only SELECT is allowed, found {found}")
+
+
+def _first_word(sql: str) -> str:
+    """DuckDB's parser makes a SELECT of a PRAGMA, and the like."""
+    content = sql.encode()
+    return next(
+        content[start:].split(maxsplit=1)[0].decode(errors="replace")[:40].upper() for start, _ in duckdb.tokenize(sql)
+    )

@@ -7,36 +7,35 @@ JSON object, the answer is a file, and what it writes to its output is why there
 
 from __future__ import annotations
 
-import csv
 import json
+import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
 
 import duckdb
 
 from lineage.database import connect_for_one_query, translated
 from lineage.errors import QueryError, StoreError
 from lineage.statements import must_be_select
+from orchestrator import forms
+from orchestrator.live.beside import end_with_owner, session_gives_way
+from orchestrator.turns import NICENESS
 
 REFUSED = 3  # exit codes
 TOO_MUCH = 4
 NO_ROOM = 5
 MAPPED = Path("/proc/self/statm")  # begins with the pages that this process has mapped; Linux alone has it
 
-Rows = list[tuple[Any, ...]]
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """`statement` is asked of the database file `database`; the answer goes to `answer`, in a folder that has nothing else.
 
-    `width` is that of the terminal for a table, above which stands `title`; `is_terminal` lets it have styles. Form
-    ``rows`` has `most_rows` at most.
+    `width` is that of the terminal for a table, above which stands `title`; `is_terminal` lets it have styles. `owner` is
+    the process that asks, without which there is nobody to answer. Form ``rows`` has `most_rows` at most.
     """
 
     database: str
@@ -45,6 +44,7 @@ class Request:
     answer: str
     seconds: float
     memory_bytes: int
+    owner: int
     title: str = ""
     width: int = 80
     is_terminal: bool = False
@@ -52,7 +52,11 @@ class Request:
 
 
 def main() -> None:
+    end_with_owner()
     request = Request(**json.loads(sys.stdin.buffer.read()))
+    if os.getppid() != request.owner:  # it ended before this process could be told
+        return
+    session_gives_way(NICENESS)  # whoever asks gave way before
     limit(request.seconds, request.memory_bytes)
     try:
         answer(request)
@@ -66,7 +70,9 @@ def limit(seconds: float, memory_bytes: int) -> None:
     if MAPPED.exists():
         has = int(MAPPED.read_text().split()[0]) * resource.getpagesize()
         most[resource.RLIMIT_AS] = has + 2 * memory_bytes
-    for what, allowed in most.items():
+    for what, wanted in most.items():
+        _, most_allowed = resource.getrlimit(what)
+        allowed = wanted if most_allowed == resource.RLIM_INFINITY else min(wanted, most_allowed)
         resource.setrlimit(what, (allowed, allowed))
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
@@ -92,59 +98,13 @@ def answer(request: Request) -> None:
         StoreError: the statement is no single SELECT, or can't be answered.
     """
     file = Path(request.answer)
+    screen = forms.Screen(request.width, request.is_terminal, request.title, request.most_rows)
     with (
         translated("the query failed", QueryError),
         connect_for_one_query(Path(request.database), request.memory_bytes, file.parent) as connection,
     ):
         must_be_select(connection, request.statement)
-        if request.form == "parquet":
-            connection.sql(request.statement).write_parquet(str(file))
-            return
-        cursor = connection.execute(request.statement)
-        columns = [column[0] for column in cursor.description or ()]
-        rows = cursor.fetchall() if request.most_rows == sys.maxsize else cursor.fetchmany(request.most_rows)
-    with file.open("w", encoding="utf-8", newline="") as output:
-        WRITERS[request.form](output, columns, rows, request)
-
-
-def write_csv(output: TextIO, columns: list[str], rows: Rows, _: Request) -> None:
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-
-
-def write_json(output: TextIO, columns: list[str], rows: Rows, _: Request) -> None:
-    from orchestrator.printing import records
-
-    if len(set(columns)) < len(columns):
-        raise QueryError(f"two columns have one name in {', '.join(columns)}; JSON needs names apart: use AS")
-    json.dump(records(columns, rows), output, default=str, indent=2)
-    output.write("\n")
-
-
-def write_rows(output: TextIO, columns: list[str], rows: Rows, _: Request) -> None:
-    json.dump({"columns": columns, "rows": rows}, output, default=str)
-
-
-def write_table(output: TextIO, columns: list[str], rows: Rows, request: Request) -> None:
-    from rich.console import Console
-
-    from orchestrator.printing import table
-
-    console = Console(
-        file=output, width=request.width, force_terminal=request.is_terminal, highlight=False, markup=False
-    )
-    if request.title:
-        console.print(request.title, soft_wrap=True)
-    console.print(table("", tuple(columns), rows))
-
-
-WRITERS: dict[str, Callable[[TextIO, list[str], Rows, Request], None]] = {
-    "table": write_table,
-    "csv": write_csv,
-    "json": write_json,
-    "rows": write_rows,
-}
+        forms.write(connection.sql(request.statement), request.form, file, screen)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,26 @@
 """The command line. Every command imports what it needs when it runs, so `--help` answers at once.
 
-Exit codes: 0 done, 2 the user's mistake (one message, no traceback), 1 ours or the machine's (a full disk), 130 interrupted.
+Exit codes: 0 done, 2 the user's mistake (one message, no traceback), 1 ours or the machine's (a full disk), 130 interrupted,
+128 + n ended by signal n.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+from orchestrator.turns import Turns, go_on_in_own_session, step_back
+
+if sys.argv[1:2] == ["sql"]:  # before what takes long to load: ten who ask at once would be felt
+    step_back()
+
 import typer
 
-from orchestrator import cli_live
-from orchestrator.errors import OrchestratorError, UserError
+from orchestrator import cli_live, ending
+from orchestrator.errors import UserError
 
 app = typer.Typer(
     name="spnas-orch",
@@ -173,13 +178,19 @@ def sql(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to, if not to the terminal or pipe.")
     ] = None,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="How long a query may take.")] = 60,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long a query may take.")] = 60,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="How much memory a query may take.")] = "1GB",
 ) -> None:
     """Ask a run's tables questions in SQL."""
+    turns = Turns(run)
+    if turns.are_needed and (statement is not None or not sys.stdin.isatty()):  # a prompt needs its terminal
+        go_on_in_own_session()
+    if statement is not None:
+        turns.take()
     from orchestrator import querying
 
-    querying.sql(run, statement, at, querying.Asking(form.value, timeout, querying.size(memory)), output)
+    how = querying.Asking(form.value, querying.duration(timeout), querying.size(memory))
+    querying.sql(run, statement, at, how, output, turns)
 
 
 @app.command()
@@ -258,36 +269,18 @@ def watch(
 
 def main() -> NoReturn:
     """Entry point of `spnas-orch`."""
+    ending.open_streams()
+    signals = ending.Signals()
+    signals.hear()
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         code = 130
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):  # of which typer makes this
+            raise
+        code = ending.nobody_reads()
     except Exception as error:
-        code = _report(error)
+        code = signals.code or ending.code_of(error)
     sys.exit(code or 0)
-
-
-def _report(error: Exception) -> int:
-    """Print what went wrong in one message; our own bugs keep their traceback."""
-    from lineage.architecture import LineageError
-    from lineage.room import is_no_room
-
-    shown = getattr(error, "show", None)
-    if shown is not None and hasattr(error, "exit_code"):  # a usage error of the command line
-        shown()
-        return int(error.exit_code)
-    if isinstance(error, BrokenPipeError):
-        sys.stderr.close()
-        return 0
-    if isinstance(error, UserError | LineageError):
-        typer.echo(f"error: {error}", err=True)
-        return 1 if is_no_room(error) else 2
-    if isinstance(error, OSError) and is_no_room(error):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unwritten has no place to go
-        typer.echo(f"error: {error.filename or 'the output'} could not be written: {error.strerror}", err=True)
-        return 1
-    if isinstance(error, OrchestratorError):
-        typer.echo(f"error: {error}", err=True)
-        return 1
-    raise error

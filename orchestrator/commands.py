@@ -24,6 +24,7 @@ from orchestrator.drive import Watchers
 from orchestrator.errors import UserError
 from orchestrator.forking import fork_at, settings
 from orchestrator.launch import Plan, fork_run, resume_run, start_run
+from orchestrator.live.service import broker_of
 from orchestrator.notices import notices
 from orchestrator.outside import open_run
 from orchestrator.preparation import check_data, check_limits, check_template, make_data
@@ -130,6 +131,7 @@ def check(config_path: Path, overrides: list[str]) -> None:
     console = stdout_console()
     config = _load(config_path, overrides)
     workdir = config_path.resolve().parent
+    broker_of(config.general.bus, workdir)
     console.print(f"template {workdir / config.template} (it is Python, and loading it runs it)")
     facts = check_template(config, workdir)
     heads = Heads(**facts["heads"]) if facts["heads"] else None

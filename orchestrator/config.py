@@ -14,6 +14,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from lineage.architecture import Genotype
+from orchestrator.broker_url import without_password
 from orchestrator.errors import ConfigError
 from orchestrator.general import General, Ignored, Section
 from orchestrator.sections import Reignite, Step
@@ -229,6 +230,6 @@ def nearest(word: str, words: Iterable[object]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value in a message, no more of it than can be read."""
-    text = repr(value)
+    """A value in a message, no more of it than can be read, and no password of a URL."""
+    text = without_password(repr(value))
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

@@ -14,6 +14,7 @@ from pathlib import Path
 from lineage.events import Event, Recorded
 from lineage.store import EventStore
 from lineage.writer import EventWriter
+from orchestrator.ending import left_to_the_search
 from orchestrator.executors import Executor
 from orchestrator.executors.simulated import SimulatedExecutor
 from orchestrator.live.service import Service, broker_of
@@ -51,7 +52,7 @@ def drive(
     last_seq: int = 0,
 ) -> SearchState:
     """Record `first`, then search on; relative paths in the configuration start from `workdir`. Raises as `start_run`."""
-    with EventWriter(store) as writer:
+    with EventWriter(store) as writer, left_to_the_search():
         now = executor.now if isinstance(executor, SimulatedExecutor) else lambda: datetime.now(UTC)
         runtime = Runtime(state, writer, executor, now)
         runtime.listeners.extend(watchers.listeners)

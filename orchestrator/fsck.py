@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import typer
 
 from lineage.errors import StoreDamaged, StoreError, StoreFull, StoreIncomplete
+from lineage.scratch import scratch_folder
 from lineage.snapshot import copy_store
 from lineage.store import EventStore
 from orchestrator.completeness import missing_events
@@ -75,8 +74,8 @@ def examine(folder: RunFolder) -> Findings:
     Raises:
         RunError: another version made the database, or it can't be copied.
     """
-    with TemporaryDirectory(prefix="spnas-fsck-") as place:
-        copy = Path(place) / folder.database.name
+    with scratch_folder() as place:
+        copy = place / folder.database.name
         try:
             copy_store(folder.database, copy)
             with EventStore.open(copy) as store:

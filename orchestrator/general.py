@@ -6,12 +6,12 @@ Keys that mean something in Vega's files and nothing here are taken with any val
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import from_json, to_json
 
 from lineage.events import Resource
+from orchestrator import broker_url
 from orchestrator.quantities import memory_bytes
 
 MAX_PARTS = 100  # of a value without effect; the log could not hold one of any depth
@@ -81,18 +81,14 @@ class Bus(Section):
     def _is_a_broker(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        form = "expected mqtt://[user@]host[:port] or mqtts://..."
         try:
-            parts = urlsplit(value)
-            port = parts.port
+            parts = broker_url.parse(value)
+        except broker_url.HoldsPassword as error:
+            raise ValueError(f"{error}, and the log would: give it in password_env or password_file") from error
         except ValueError as error:
-            raise ValueError(f"{error}; {form}") from error
-        if parts.password is not None:
-            raise ValueError("holds a password, and the log would: give it in password_env or password_file")
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or port == 0:
-            raise ValueError(f"is no broker: {form}")
-        if parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError(f"names more than a broker (topics begin with the key prefix): {form}")
+            raise ValueError(f"{error}: {broker_url.FORM}") from error
+        if parts.path or parts.more:
+            raise ValueError(f"names more than a broker (topics begin with the key prefix): {broker_url.FORM}")
         return value
 
     @model_validator(mode="after")

@@ -13,21 +13,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from lineage.cost import Heads
 from lineage.errors import StoreError
 from lineage.events import Event, JobAssigned, Recorded, RunResumed, RunStarted
+from lineage.snapshot import open_snapshot
 from lineage.store import EventStore
 from lineage.wal import wal_of
 from orchestrator.config import RunConfig
 from orchestrator.devices import find_devices
 from orchestrator.drive import Watchers, drive
-from orchestrator.errors import RunError, UserError
+from orchestrator.errors import ConfigError, InfrastructureError, RunError, UserError
 from orchestrator.executors import Executor
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.forking import Fork, share_weights
 from orchestrator.history import followed
+from orchestrator.live.service import broker_of
 from orchestrator.outputs import write_outputs
 from orchestrator.preparation import check_limits, check_workdir
 from orchestrator.refetch import refetch
@@ -107,8 +110,14 @@ def fork_run(
 
 def resume_run(folder: RunFolder, watchers: Watchers, speed: float | None = None) -> SearchState:
     """Fold the log and go on where it ends; a run that is over gets its outputs written again. Raises as `start_run`."""
-    with folder.held(), EventStore.open(folder.database) as store:
-        return _go_on(folder, store, watchers, speed)
+    with folder.held():
+        with EventStore.open(folder.database) as store:
+            before = _last_seq(store)
+            state = _go_on(folder, store, watchers, speed)
+            was_over = state.is_over and _last_seq(store) == before
+        if was_over:
+            _tell_the_end(folder, state, before)
+    return state
 
 
 def _go_on(
@@ -141,6 +150,29 @@ def _go_on(
     executor = _executor(folder, started, devices, log[-1].ts, speed)
     workdir, last_seq = Path(started.workdir), log[-1].seq
     return drive(folder, store, state, executor, [RunResumed()], watchers, workdir, last_seq)
+
+
+def _last_seq(store: EventStore) -> int:
+    ((last,),) = store.query("SELECT coalesce(max(seq), 0) FROM events").rows
+    return int(last)
+
+
+def _tell_the_end(folder: RunFolder, state: SearchState, last_seq: int) -> None:
+    """Let a broker of the user's have what it missed of a run that is over."""
+    with open_snapshot(folder.database) as store:
+        started = next(store.read(kinds=["RunStarted"])).event
+    assert isinstance(started, RunStarted)
+    assert state.config is not None
+    bus = state.config.general.bus
+    if bus.url is None or (started.simulated and not folder.published.exists()):  # at full speed it publishes nothing
+        return
+    from orchestrator.live.catching_up import catch_up  # MQTT, which few do this for
+
+    outcome: Literal["completed", "failed"] = "failed" if state.status == "failed" else "completed"
+    try:
+        catch_up(folder, bus, broker_of(bus, Path(started.workdir)), outcome, last_seq)
+    except (ConfigError, InfrastructureError) as error:
+        _log.warning("%s; the next spnas-orch resume publishes what the broker has not of this run", error)
 
 
 def _sweep(folder: RunFolder, state: SearchState) -> None:

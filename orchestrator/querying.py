@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
-import shutil
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from lineage.errors import QueryError, StoreFull
 from lineage.moment import last_at
+from lineage.scratch import scratch_folder
 from lineage.snapshot import snapshot_file
 from lineage.statements import split
 from lineage.store import EventStore
 from orchestrator.answering import NO_ROOM, REFUSED, TOO_MUCH, Request
+from orchestrator.delivery import must_not_replace, show, write
 from orchestrator.display import stdout_console
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.inspection import asked
 from orchestrator.quantities import memory_bytes
 from orchestrator.run_folder import find_run
+from orchestrator.turns import Turns
 from orchestrator.user_files import in_words
 
 ANSWERING = (sys.executable, "-P", "-m", "orchestrator.answering")
-LEAST_BYTES = 2**24
+LEAST_BYTES, MOST_BYTES = 2**24, 2**50
+LEAST_S, MOST_S = 0.001, 10**7
 MAX_INPUT_BYTES = 2**20  # of statements on standard input
 
 
@@ -51,10 +53,19 @@ def size(text: str) -> int:
         raise UserError(f"--memory: {error}, found {text[:80]!r}") from None
     if found < LEAST_BYTES:
         raise UserError(f"--memory: DuckDB needs at least {in_words(LEAST_BYTES)} for itself, found {text[:80]!r}")
+    if found > MOST_BYTES:
+        raise UserError(f"--memory: expected {in_words(LEAST_BYTES)} to {MOST_BYTES >> 40} TiB, found {text[:80]!r}")
     return found
 
 
-def sql(run: str, statement: str | None, at: str | None, how: Asking, output: Path | None) -> None:
+def duration(seconds: float) -> float:
+    """How long a query may take. Raises UserError."""
+    if not LEAST_S <= seconds <= MOST_S:
+        raise UserError(f"--timeout: expected {LEAST_S:g} to {MOST_S} seconds, found {seconds:g}")
+    return seconds
+
+
+def sql(run: str, statement: str | None, at: str | None, how: Asking, output: Path | None, turns: Turns) -> None:
     """Answer a statement; without one, those on standard input, or on a terminal what somebody types.
 
     Raises:
@@ -69,16 +80,23 @@ def sql(run: str, statement: str | None, at: str | None, how: Asking, output: Pa
     if statement is None and sys.stdin.isatty() and sys.stdout.isatty():
         from orchestrator.sql_prompt import prompt
 
-        prompt(folder, moment, how)
+        prompt(folder, moment, how, turns)
         return
     statements = _given() if statement is None else [statement]
     if len(statements) > 1 and (output is not None or how.form == "parquet"):
         raise UserError(f"one file holds one answer, found {len(statements)} statements: ask them one by one")
-    with snapshot_file(folder.database, moment) as database:
-        title = "" if moment is None else f"as of {_last(database)}"
+    if output is not None:
+        must_not_replace(output, folder)
+    with ExitStack() as kept:
+        database, title = None, ""
         for one in statements:
+            turns.take()
+            if database is None:
+                database = kept.enter_context(snapshot_file(folder.database, moment))
+                title = "" if moment is None else f"as of {_last(database)}"
             with answered(database, one, how, title) as answer:
-                hand_over(answer, output)
+                turns.end()  # whoever reads the answer may take as long as they like
+                show(answer) if output is None else write(answer, output)
 
 
 def _given() -> list[str]:
@@ -109,8 +127,8 @@ def answered(database: Path, statement: str, how: Asking, title: str = "") -> It
         StoreFull: there is no room for the answer.
         InfrastructureError: the process that was to answer ended without a word.
     """
-    with TemporaryDirectory(prefix="spnas-answer-") as folder:
-        answer, console = Path(folder) / "answer", stdout_console()
+    with scratch_folder() as folder:
+        answer, console = folder / "answer", stdout_console()
         request = Request(
             database=str(database),
             statement=statement,
@@ -118,20 +136,28 @@ def answered(database: Path, statement: str, how: Asking, title: str = "") -> It
             answer=str(answer),
             seconds=how.seconds,
             memory_bytes=how.memory_bytes,
+            owner=os.getpid(),
             title=title,
             width=console.width,
             is_terminal=console.is_terminal,
         )
-        _judge(*_process(_encoded(request)), how, folder)
+        _judge(*_process(_encoded(request)), how, answer)
         yield answer
 
 
 async def rows_of(database: Path, statement: str, how: Asking, most_rows: int) -> tuple[list[str], list[list[Any]]]:
     """Columns and the first rows of an answer. Cancelled, it ends the query. Raises as `answered`."""
-    with TemporaryDirectory(prefix="spnas-answer-") as folder:
-        answer = Path(folder) / "answer"
+    with scratch_folder() as folder:
+        answer = folder / "answer"
         request = Request(
-            str(database), statement, "rows", str(answer), how.seconds, how.memory_bytes, most_rows=most_rows
+            database=str(database),
+            statement=statement,
+            form="rows",
+            answer=str(answer),
+            seconds=how.seconds,
+            memory_bytes=how.memory_bytes,
+            owner=os.getpid(),
+            most_rows=most_rows,
         )
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
@@ -144,7 +170,7 @@ async def rows_of(database: Path, statement: str, how: Asking, most_rows: int) -
             await process.wait()
             raise
         assert process.returncode is not None
-        _judge(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), how, folder)
+        _judge(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), how, answer)
         found = json.loads(answer.read_text("utf-8"))
         return found["columns"], found["rows"]
 
@@ -169,40 +195,23 @@ def _process(asked_for: bytes) -> tuple[int, str, str]:
     return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
 
 
-def _judge(code: int, out: str, err: str, how: Asking, folder: str) -> None:
+def _judge(code: int, out: str, err: str, how: Asking, answer: Path) -> None:
     match code:
         case 0:
             return
         case _ if code == REFUSED:
             raise QueryError(out)
         case _ if code == -signal.SIGALRM:
-            raise QueryError(f"the query took longer than {how.seconds:g} s; --timeout SECONDS gives it more")
+            faster = "; if it is the table that takes long, --format csv is faster" if how.form == "table" else ""
+            raise QueryError(f"the query took longer than {how.seconds:g} s; --timeout SECONDS gives it more{faster}")
         case _ if code == TOO_MUCH or code in (-signal.SIGABRT, -signal.SIGKILL):
             allowed = f"{how.memory_bytes / 1e9:g} GB"
             raise QueryError(
                 f"the query needs more memory than {allowed}, or its answer does; --memory SIZE gives it more"
             )
         case _ if code == NO_ROOM:
-            raise StoreFull(f"there is no room for the answer in {folder}: make some, or name another place in TMPDIR")
+            raise StoreFull(
+                f"there is no room for the answer in {answer.parent}: make some, or name another folder in TMPDIR"
+            )
     last = err.strip().splitlines()[-1:]
     raise InfrastructureError(f"the process that was to answer ended (exit code {code}): {' '.join(last)}")
-
-
-def show(answer: Path) -> None:
-    """Print an answer as it is, which may be binary."""
-    sys.stdout.flush()
-    with answer.open("rb") as file:
-        shutil.copyfileobj(file, sys.stdout.buffer)
-    sys.stdout.buffer.flush()
-
-
-def hand_over(answer: Path, output: Path | None) -> None:
-    """Write an answer to a file, or print it. Raises UserError."""
-    if output is None:
-        show(answer)
-        return
-    try:
-        shutil.copyfile(answer, output)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"the answer can't be written to {shlex.quote(str(output))}: {reason}") from error

@@ -69,6 +69,15 @@ class RunFolder:
         return self.path / "published.json"
 
     @property
+    def replay(self) -> Path:
+        """Where a replay can be heard."""
+        return self.path / "replay.json"
+
+    @property
+    def replay_lock(self) -> Path:
+        return self.path / "replay.lock"
+
+    @property
     def lock(self) -> Path:
         return self.path / "run.lock"
 

@@ -20,10 +20,12 @@ from lineage.moment import At, last_at
 from lineage.snapshot import snapshot_file, stamp
 from lineage.statements import is_complete, split
 from lineage.store import EventStore
+from orchestrator.delivery import show
 from orchestrator.display import stdout_console, table
 from orchestrator.errors import OrchestratorError
-from orchestrator.querying import Asking, answered, show
+from orchestrator.querying import Asking, answered
 from orchestrator.run_folder import RunFolder
+from orchestrator.turns import Turns
 
 HELP = """\
 A SELECT in DuckDB's SQL, over as many lines as you like, ends with a semicolon.
@@ -62,7 +64,7 @@ class Look:
         return self._copy
 
 
-def prompt(folder: RunFolder, at: At | None, how: Asking) -> None:
+def prompt(folder: RunFolder, at: At | None, how: Asking, turns: Turns) -> None:
     """Ask for statements and answer them until Ctrl-D."""
     with contextlib.ExitStack() as kept:
         look = Look(folder.database, at, kept)
@@ -81,11 +83,13 @@ def prompt(folder: RunFolder, at: At | None, how: Asking) -> None:
         )
         for text in _typed(session):
             try:
-                _answer(text, look, how, names)
+                _answer(text, look, how, names, turns)
             except KeyboardInterrupt:
                 print_line("given up")
             except (LineageError, OrchestratorError) as error:
                 print_line(f"error: {error}")
+            finally:
+                turns.end()
 
 
 class _Completer(WordCompleter):
@@ -116,7 +120,7 @@ def _words(names: list[tuple[str, str]]) -> Iterator[str]:
         yield from () if "(" in name else columns.split()
 
 
-def _answer(text: str, look: Look, how: Asking, names: list[tuple[str, str]]) -> None:
+def _answer(text: str, look: Look, how: Asking, names: list[tuple[str, str]], turns: Turns) -> None:
     match text.strip():
         case ".tables":
             stdout_console().print(table("", ("name", "columns"), names))
@@ -126,7 +130,9 @@ def _answer(text: str, look: Look, how: Asking, names: list[tuple[str, str]]) ->
             print_line(f"error: there is no command {command.split()[0]}, but .tables and .help")
         case _:
             for statement in split(text):
+                turns.take()
                 with answered(look.copy(), statement, how) as answer:
+                    turns.end()
                     show(answer)
 
 

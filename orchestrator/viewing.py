@@ -13,7 +13,7 @@ from lineage.architecture import LineageError
 from lineage.events import Recorded
 from lineage.explanation import explain
 from lineage.snapshot import open_snapshot, snapshot_file, stamp
-from orchestrator import querying
+from orchestrator import delivery, querying
 from orchestrator.errors import InfrastructureError, OrchestratorError
 from orchestrator.live import client, endpoint, targets
 from orchestrator.live.client import Gone, Target
@@ -84,8 +84,9 @@ class LocalRun:
 
     def _export(self, statement: str, form: str, file: Path) -> None:
         how = querying.Asking(form, ASKING.seconds, ASKING.memory_bytes)
+        delivery.must_not_replace(file, self._folder)
         with snapshot_file(self._folder.database) as copy, querying.answered(copy, statement, how) as answer:
-            querying.hand_over(answer, file)
+            delivery.write(answer, file)
 
     async def ask(self, request: dict[str, Any]) -> Recorded:
         with _told():

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
-import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiomqtt
 
+from orchestrator import broker_url
+
 TIMEOUT_S = 10.0  # that a broker has for whatever it is told
+KEEPALIVE_S = 30  # a connection that is silent for so long and half as long again is dead to the broker
+
+
+class Connection(aiomqtt.Client):
+    """A client that leaves nothing behind: no socket of a connection that did not come about, and no complaint of asyncio's
+    that nobody asked how a connection ended.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        for future in (self._connected, self._disconnected):
+            future.add_done_callback(_asked)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await super().__aenter__()
+        except BaseException:
+            self._client.disconnect()
+            raise
+        self._disconnected.add_done_callback(_asked)  # it may be another one than before
+        return self
+
+
+def _asked(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +55,7 @@ class Address:
     def client(self, **more: Any) -> aiomqtt.Client:
         quiet = logging.getLogger("orchestrator.live.mqtt")
         quiet.setLevel(logging.CRITICAL)
-        return aiomqtt.Client(
+        return Connection(
             self.host,
             self.port,
             username=self.username,
@@ -35,14 +63,18 @@ class Address:
             tls_context=self.tls,
             logger=quiet,
             timeout=TIMEOUT_S,
-            keepalive=30,
+            keepalive=KEEPALIVE_S,
             **more,
         )
 
 
 def address_of(url: str, password: str | None, ca: Path | None) -> Address:
-    """The broker at ``mqtt[s]://[user@]host[:port]``. Raises OSError where the certificate can't be read."""
-    parts = urllib.parse.urlsplit(url)
+    """The broker at ``mqtt[s]://[user@]host[:port]``.
+
+    Raises:
+        OSError: the certificate can't be read, or is none.
+        ValueError: it is no such URL.
+    """
+    parts = broker_url.parse(url)
     tls = ssl.create_default_context(cafile=ca) if parts.scheme == "mqtts" else None
-    user = urllib.parse.unquote(parts.username) if parts.username else None
-    return Address(parts.hostname or "localhost", parts.port or (8883 if tls else 1883), user, password, tls)
+    return Address(parts.host, parts.port, parts.username, password, tls)

@@ -45,17 +45,19 @@ class Lines:
 
 
 def give_way(niceness: int) -> None:
-    """Let everything else on this machine go first.
-
-    Linux may share out time between sessions before it looks at processes: then the session has to give way, too.
-    """
+    """Let everything else on this machine go first. For a process with a session of its own."""
     os.nice(niceness)
+    session_gives_way(niceness)
+
+
+def session_gives_way(niceness: int) -> None:
+    """Linux may share out time between sessions before it looks at processes: then the session has to give way, too."""
     with suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(niceness), "ascii")
 
 
 def end_with_owner() -> None:
-    """Let the system kill this process with whoever started it, even one that is stopped (Linux)."""
+    """Let the system kill this process with the thread that started it, even one that is stopped (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

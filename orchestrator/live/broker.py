@@ -7,9 +7,11 @@ the broker for the time of each.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +23,9 @@ from amqtt.session import Session
 RUN, OWNER = "run", "owner"
 HOST = "127.0.0.1"
 MAX_CONNECTIONS = 200
+GRACE_S = 3.0  # that clients have to take the last messages
+QUIET_S = 0.5  # in which a client would ask for more
+LOOK_S = 0.02
 
 
 class Doorkeeper(BaseAuthPlugin):
@@ -52,10 +57,15 @@ class Rules(BaseTopicPlugin):
 
 
 class _Subscriptions(dict[str, Any]):
-    """By filter. amqtt goes through them while clients come and go, and would give a message up then."""
+    """By filter. amqtt goes through them while clients come and go: it would give a message up then, or hear no more of
+    the client that it lets in meanwhile.
+    """
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(super().__iter__()))
 
     def items(self) -> Any:
-        return list(super().items())
+        return [(topic, list(clients)) for topic, clients in super().items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +77,38 @@ class Embedded:
 
     @property
     def clients(self) -> int:
-        """How many are connected, the run itself among them."""
-        return sum(session.transitions.state == "connected" for session, _ in self.broker.sessions.values())
+        """How many are connected beside the run itself."""
+        return sum(one.transitions.state == "connected" and one.username != RUN for one in self._sessions)
+
+    async def serve_out(self) -> None:
+        """Wait until the clients have left, or have had what there is for them and ask for nothing more; not for long."""
+        now = asyncio.get_running_loop().time
+        ends_at = now() + GRACE_S
+        quiet_since, before = now(), self._sent
+        while self.clients and now() < ends_at:
+            if self._is_busy or self._sent != before:
+                quiet_since, before = now(), self._sent
+            elif now() - quiet_since > QUIET_S:
+                return
+            await asyncio.sleep(LOOK_S)
+
+    @property
+    def _sessions(self) -> list[Session]:
+        return [session for session, _ in self.broker.sessions.values()]
+
+    @property
+    def _sent(self) -> list[int]:
+        """A number for each client that changes with each message to it."""
+        return [session._packet_id for session in self._sessions]
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether something is on its way through."""
+        return (
+            not self.broker._broadcast_queue.empty()
+            or not all(task.done() for task in self.broker._tasks_queue)
+            or any(session.inflight_out or not session.delivered_message_queue.empty() for session in self._sessions)
+        )
 
 
 async def start(run_password: str, owner_password: str, requests: str) -> Embedded:

@@ -17,10 +17,12 @@ from typing import Any
 from lineage.events import Recorded
 from orchestrator.live.beside import TOO_MUCH, end, give_way, resident_bytes
 from orchestrator.live.bus_setup import Setup
-from orchestrator.live.server import Server, open_way
+from orchestrator.live.ending import end_process_after
+from orchestrator.live.server import LAST_S, Server, open_way
 
 MAX_BYTES = 2**30  # of memory: clients that do not read are kept for by the embedded broker
 LINE_LIMIT_BYTES = 2**25
+MORE_S = 0.5  # than the last events have
 
 
 def say(message: dict[str, Any]) -> None:
@@ -31,18 +33,26 @@ def say(message: dict[str, Any]) -> None:
 async def serve(setup: Setup, lines: asyncio.StreamReader) -> None:
     way = await open_way(setup)
     say({"mqtt": way.offered.model_dump()})
-    server = Server(setup, way.address, say)
+    server = Server(setup, way, say)
     async with asyncio.TaskGroup() as group:
-        beside = [group.create_task(task) for task in (server.publisher.run(), server.idle(), _end_beyond(MAX_BYTES))]
+        beside = [group.create_task(task) for task in (server.run(), _end_beyond(MAX_BYTES))]
         while line := await lines.readline():
             said = json.loads(line)
             if "answer" in said:
-                await server.answer(said)
+                server.desk.answer(said)
             else:
                 server.publisher.publish(Recorded.model_validate(said))
         await server.rest()
         for task in beside:
             task.cancel()
+
+
+class _Input(asyncio.StreamReaderProtocol):
+    """Lines on standard input: this process ends with them, whatever hangs in it."""
+
+    def eof_received(self) -> bool | None:
+        end_process_after(LAST_S + MORE_S)
+        return super().eof_received()
 
 
 async def _end_beyond(most_bytes: int) -> None:
@@ -57,7 +67,7 @@ async def main() -> None:
     give_way(5)
     lines = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
     loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    await loop.connect_read_pipe(lambda: _Input(lines), sys.stdin)
     await serve(Setup.model_validate_json(await lines.readline()), lines)
     end(0)  # the embedded broker would wait for its clients
 

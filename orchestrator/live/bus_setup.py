@@ -14,6 +14,7 @@ class Setup(BaseModel):
     published: Path | None = None  # how far, to which broker: written here for the next process
     run: str
     key: str
+    client_id: str | None = None  # the same for each connection of a run
     after: int = 0  # for a broker that lives no longer than this process
     prefix: str = "spnas"
     url: str | None = None

@@ -22,6 +22,7 @@ MAX_BACKLOG_BYTES = 2**25  # that a process may leave unread
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 10.0  # a process that lived so long is not to blame for the pauses of those before it
+MANY = 2  # ends in a row are told
 LAST_S = 0.5  # from the end of what a process says to its own
 LINE_LIMIT_BYTES = 2**22
 
@@ -46,6 +47,7 @@ class Child:
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._is_told = False
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_alive())
@@ -70,7 +72,7 @@ class Child:
             await self._task
 
     async def _keep_alive(self) -> None:
-        pause_s, loop = FIRST_PAUSE_S, asyncio.get_running_loop()
+        pause_s, ends, loop = FIRST_PAUSE_S, 0, asyncio.get_running_loop()
         while not self._closing.is_set():
             began = loop.time()
             try:
@@ -78,11 +80,22 @@ class Child:
             except OSError as error:
                 _log.warning("%s can't be started: %s", self._module, error)
             self._hear({})
+            ends += 1
             if loop.time() - began > STEADY_S:
-                pause_s = FIRST_PAUSE_S
+                pause_s, ends = FIRST_PAUSE_S, 0
+            if ends == MANY and not self._closing.is_set():
+                self._tell()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), pause_s)
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+
+    def _tell(self) -> None:
+        """Say, once, that it does not work."""
+        if not self._is_told:
+            self._is_told = True
+            _log.warning(
+                "%s keeps ending and is started again; the run goes on without: see %s", self._module, self._log_path
+            )
 
     async def _live(self) -> None:
         """Start a process and hear it to its end."""

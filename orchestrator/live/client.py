@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
 from pydantic import ValidationError
 
 from lineage.events import Recorded
-from orchestrator.errors import InfrastructureError
+from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live.address import Address
 from orchestrator.live.messages import OVER, Envelope, Status, Uses, signature, topic
 
 ANSWER_S = 10.0  # that a run has to answer
 RETURN_S = 30.0  # that a run which was lost has to come back
 PAUSE_S = 2.0  # before a broker is tried again
+GONE_S = 60.0  # that one which goes away has to come back
+REFUSED = (4, 5, 134, 135)  # what brokers answer to a wrong name or password, by version of MQTT
 MOST_LIVE = 10_000  # events that are held while those before them are missing
 
 
@@ -37,12 +40,13 @@ Heard = Recorded | Status | Uses | Gone
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A run on a broker; `key` is needed to ask for something."""
+    """A run on a broker; `key` is needed to ask for something, and `password_from` is where the password stands."""
 
     address: Address
     prefix: str
     run: str
     key: str | None = None
+    password_from: str = ""
 
     def topic(self, *rest: str) -> str:
         return topic(self.prefix, self.run, *rest)
@@ -52,8 +56,10 @@ async def ask(target: Target, body: dict[str, Any], by: str) -> dict[str, Any]:
     """What a live run answers to a request: ``{"event": ...}`` or ``{"error": ...}``.
 
     Raises:
+        UserError: the broker does not let us in.
         InfrastructureError: the broker can't be reached, or nobody answers.
     """
+    session, is_asked = None, False
     try:
         async with asyncio.timeout(2 * ANSWER_S), target.address.client() as client:
             session = _Session(client, target)
@@ -61,57 +67,76 @@ async def ask(target: Target, body: dict[str, Any], by: str) -> dict[str, Any]:
             async with asyncio.timeout(ANSWER_S):
                 while session.status is None or session.status.state == "lost":
                     await session.hear()
+            is_asked = True
             identity = await session.request(body, by)
             async with asyncio.timeout(ANSWER_S):
                 while (answer := await session.hear()) is None or answer.get("id") != identity:
                     pass
             return answer
-    except TimeoutError:
-        raise InfrastructureError(f"run {target.run} did not answer on {_at(target)} within {ANSWER_S:.0f} s") from None
-    except (aiomqtt.MqttError, OSError) as error:
-        raise InfrastructureError(f"the broker on {_at(target)} can't be reached: {error}") from error
+    except (TimeoutError, aiomqtt.MqttError, OSError) as error:
+        if is_asked:
+            raise InfrastructureError(
+                f"run {target.run} did not answer on {_at(target)} ({_reason(error)}); it may still do what it was asked "
+                "for: its table requests says what came of it"
+            ) from error
+        if isinstance(error, TimeoutError) and session is not None:
+            known = "knows no such run" if session.status is None else "has lost it"
+            raise InfrastructureError(
+                f"run {target.run} was asked for nothing: the broker on {_at(target)} {known}; see its name, and "
+                "that it is live"
+            ) from error
+        raise _unreached(target, error) from error
 
 
 async def follow(target: Target, after: int) -> AsyncIterator[Recorded]:
     """Every event after a sequence number, in order, each once; ends with the run. Tries a broker again that goes away.
 
     Raises:
-        InfrastructureError: there is no such run on the broker, its past can't be had, or it was lost and did not return.
+        UserError: the broker does not let us in.
+        InfrastructureError: there is no such run on the broker, its past can't be had, or it or the broker was lost and did
+            not return.
     """
     async for one in heard(target, after):
         if isinstance(one, Recorded):
             yield one
         elif isinstance(one, Gone):
-            sys.stderr.write(f"note: the broker on {_at(target)} is gone ({one.reason}); it is tried again\n")
+            sys.stderr.write(f"note: the broker on {_at(target)} is gone ({one.reason}); it is tried again for {GONE_S:.0f} s\n")
 
 
-async def heard(target: Target, after: int) -> AsyncIterator[Heard]:
+async def heard(target: Target, after: int, patience_s: float = GONE_S) -> AsyncIterator[Heard]:
     """As `follow`; also where the run stands, what its devices do, and that the broker is gone. Raises as `follow`."""
-    last, was_there = after, False
+    last, gone_at, has_begun = after, None, False
     while True:
         try:
             async with target.address.client() as client:
                 session = _Session(client, target)
                 await session.begin("events/+", "devices")
+                gone_at, has_begun = None, True
                 async for one in _followed(session, last):
-                    was_there = True
-                    if isinstance(one, Recorded):
-                        last = one.seq
+                    last = one.seq if isinstance(one, Recorded) else last
                     yield one
                 return
         except (aiomqtt.MqttError, OSError) as error:
-            if not was_there:
-                raise InfrastructureError(f"the broker on {_at(target)} can't be reached: {error}") from error
-            yield Gone(str(error))
+            now = time.monotonic()
+            if not has_begun or _is_refusal(error):
+                raise _unreached(target, error) from error
+            if gone_at is None:
+                gone_at = now
+                yield Gone(_reason(error))
+            elif now - gone_at > patience_s:
+                raise InfrastructureError(
+                    f"the broker on {_at(target)} did not come back within {patience_s:.0f} s ({_reason(error)}); you have the "
+                    f"events up to {last}: go on with --after {last}"
+                ) from error
             await asyncio.sleep(PAUSE_S)
 
 
 async def _followed(session: _Session, last: int) -> AsyncIterator[Recorded | Status | Uses]:
     """Live events, and pages of those that are missing before them; status and uses of devices as they change."""
-    asked_at: float | None = time.monotonic()
+    question, lost_at = _Question(), None
     await session.ask_for_events(last)
-    lost_at: float | None = None
     while True:
+        head = session.head
         try:
             async with asyncio.timeout(ANSWER_S):
                 answer = await session.hear()
@@ -124,19 +149,42 @@ async def _followed(session: _Session, last: int) -> AsyncIterator[Recorded | St
         if (news := session.news) is not None:
             session.news = None
             yield news
-        status, now = session.status, time.monotonic()
-        lost_at = None if status is None or status.state != "lost" else lost_at or now
+        status = session.status
+        if status is None or status.state != "lost":
+            lost_at = None
+        elif lost_at is None or found or session.head > head:  # one that is heard is there, whatever the broker says
+            lost_at = time.monotonic()
         if answer is not None:
-            asked_at = None
-            if found:
-                asked_at = now
-                await session.ask_for_events(last)
-        elif session.head > last and asked_at is None:
-            asked_at = now
+            question.answered()
+        if found if answer is not None else session.head > last and question.is_due:
+            question.asked()
             await session.ask_for_events(last)
         if status is not None and status.state in OVER and status.state != "lost" and last >= session.head:
             return
-        session.must_go_on(last, asked_at, lost_at, now)
+        session.must_go_on(last, question, lost_at)
+
+
+class _Question:
+    """A question for events: since when it is open, and whether it is to be asked (again, for one may get lost)."""
+
+    def __init__(self) -> None:
+        self._asked_at = time.monotonic()
+        self._open_since: float | None = self._asked_at
+
+    def asked(self) -> None:
+        self._asked_at = time.monotonic()
+        self._open_since = self._open_since or self._asked_at
+
+    def answered(self) -> None:
+        self._open_since = None
+
+    @property
+    def is_due(self) -> bool:
+        return self._open_since is None or time.monotonic() - self._asked_at >= ANSWER_S
+
+    @property
+    def is_overdue(self) -> bool:
+        return self._open_since is not None and time.monotonic() - self._open_since >= ANSWER_S
 
 
 class _Session:
@@ -206,22 +254,37 @@ class _Session:
             del self._live[seq]
         return found
 
-    def must_go_on(self, last: int, asked_at: float | None, lost_at: float | None, now: float) -> None:
+    def must_go_on(self, last: int, question: _Question, lost_at: float | None) -> None:
         """Raise InfrastructureError where waiting has no end."""
         place = f"run {self._target.run} on {_at(self._target)}"
-        if self.status is None and asked_at is not None and now - asked_at >= ANSWER_S:
+        if self.status is None and question.is_overdue:
             raise InfrastructureError(f"there is no {place}: see its name, and that the run has this broker")
-        if lost_at is not None and now - lost_at > RETURN_S:
+        if lost_at is not None and time.monotonic() - lost_at > RETURN_S:
             raise InfrastructureError(f"{place} was lost at event {self.head} and did not come back")
-        if (
-            self.status is not None
-            and self.status.state in OVER
-            and asked_at is not None
-            and now - asked_at >= ANSWER_S
-        ):
+        if self.status is not None and self.status.state in OVER and question.is_overdue:
             raise InfrastructureError(
                 f"{place} is over ({self.status.state}), and nobody tells the events after {last}: they are in its folder"
             )
+
+
+def _unreached(target: Target, error: BaseException) -> InfrastructureError | UserError:
+    if _is_refusal(error):
+        user = target.address.username
+        name = f"{user!r}" if user is not None else "anyone without a name (mqtt://NAME@...)"
+        return UserError(
+            f"the broker on {_at(target)} does not let {name} in ({error}); the password is from {target.password_from}"
+        )
+    return InfrastructureError(f"the broker on {_at(target)} can't be reached: {_reason(error)}")
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether a broker wants another name or password."""
+    code = getattr(error, "rc", None)
+    return isinstance(error, MqttConnectError) and getattr(code, "value", code) in REFUSED
+
+
+def _reason(error: BaseException) -> str:
+    return "it does not answer" if isinstance(error, TimeoutError) or "timed out" in str(error) else str(error)
 
 
 def _at(target: Target) -> str:

@@ -22,19 +22,28 @@ def connect(run: str, as_json: bool) -> None:
     """Print how a DuckDB client attaches a live run's tables."""
     folder = find_run(run)
     pid, quack = _offered(folder)
-    attach = f"ATTACH '{quack.uri}' AS {NAME} (TOKEN '{quack.token}');"
     if as_json:
         paths = [str(path) for path in extension_paths()]
-        print_json({"run": folder.name, "pid": pid, **quack.model_dump(), "attach": attach, "extensions": paths})
+        facts = {"run": folder.name, "pid": pid, **quack.model_dump(), "attach": _attach(quack), "extensions": paths}
+        print_json(facts)
         return
+    for line in statements(quack):
+        typer.echo(line)
+
+
+def statements(quack: Quack) -> list[str]:
+    """Statements that attach what is offered, and two that ask it."""
     names = [package.removeprefix("duckdb_extension_") for package in EXTENSIONS]
-    for name in names:
-        typer.echo(f"INSTALL {name}; LOAD {name};")
-    typer.echo(attach)
-    typer.echo(f"FROM {NAME}.leaderboard;")
-    typer.echo(
-        f"FROM quack_query_by_name('{NAME}', 'FROM ancestors(''s-0002'')'); -- all of a query there, also macros"
-    )
+    return [
+        *(f"INSTALL {name}; LOAD {name};" for name in names),
+        _attach(quack),
+        f"FROM {NAME}.leaderboard;",
+        f"FROM quack_query_by_name('{NAME}', 'FROM ancestors(''s-0002'')'); -- a whole query there; the only way to macros",
+    ]
+
+
+def _attach(quack: Quack) -> str:
+    return f"ATTACH '{quack.uri}' AS {NAME} (TOKEN '{quack.token}');"
 
 
 def _offered(folder: RunFolder) -> tuple[int, Quack]:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiomqtt
+from pydantic import ValidationError
 
 from lineage.errors import StoreError
 from lineage.events import Recorded, RunContinued, RunFinished, RunPaused, RunResumed, RunStopped, StopRequested
 from orchestrator.live.address import Address
+from orchestrator.live.ending import end_if_cancelled
 from orchestrator.live.history import History
 from orchestrator.live.messages import OVER, State, Status, topic
 
@@ -26,13 +28,14 @@ PAGE_BYTES = 2**20
 TIMEOUT_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
-Heard = Callable[["aiomqtt.Message"], Coroutine[Any, Any, None]]
+Hear = Callable[["aiomqtt.Message"], None]
 
 
 class Publisher:
     """Publishes one run below `prefix`; `hear` gets what comes to its requests.
 
-    `acknowledged` is told of each progress, `troubled` of what keeps the broker from being reached, once.
+    A broker gives up a connection for a new one of the same `identity`. `acknowledged` is told of each progress, `troubled`
+    of what keeps the broker from being reached, once.
     """
 
     def __init__(
@@ -41,18 +44,20 @@ class Publisher:
         prefix: str,
         status: Status,
         history: History,
-        hear: Heard,
+        hear: Hear,
         acknowledged: Callable[[int], None],
         troubled: Callable[[str], None],
+        identity: str | None = None,
     ) -> None:
         self._address, self._prefix, self._history, self._hear = address, prefix, history, hear
-        self._acknowledged, self._troubled = acknowledged, troubled
+        self._acknowledged, self._troubled, self._identity = acknowledged, troubled, identity
         self._status, self._told = status, Status(state="lost", run=status.run, session="")
         self._waiting: deque[Recorded] = deque(maxlen=MEMORY)
         self._head = status.seq
         self._changed = asyncio.Event()
         self._client: aiomqtt.Client | None = None
         self._state: State = status.state
+        self._contradicted: set[str] = set()  # sessions
 
     @property
     def seq(self) -> int:
@@ -80,6 +85,11 @@ class Publisher:
         self._state = _state_after(self._state, recorded)
         self._changed.set()
 
+    def stand(self, state: State, head: int) -> None:
+        """Take where a run stands whose events are all in the store."""
+        self._state, self._head = state, max(self._head, head)
+        self._changed.set()
+
     def lose(self) -> None:
         """The run ended without saying so."""
         if self._state not in OVER:
@@ -97,40 +107,65 @@ class Publisher:
         pause_s, told = FIRST_PAUSE_S, ""
         while True:
             try:
-                async with self._address.client(will=self._will()) as client:
+                async with self._address.client(will=self._will(), identifier=self._identity) as client:
                     await client.subscribe(topic(self._prefix, self._status.run, "requests", "+"), qos=1)
                     pause_s, told, self._client = FIRST_PAUSE_S, "", client
-                    async with asyncio.TaskGroup() as group:
-                        group.create_task(self._listen(client))
-                        group.create_task(self._publish(client))
-            except* (aiomqtt.MqttError, OSError, StoreError) as errors:
-                reason = str(errors.exceptions[0])
-                if reason != told:
-                    self._troubled(f"publishing to {self._address.host}:{self._address.port}: {reason}")
-                    told = reason
+                    await _together(self._listen(client), self._publish(client))
+            except (aiomqtt.MqttError, OSError, StoreError) as error:
+                if str(error) != told:
+                    self._troubled(f"publishing to {self._address.host}:{self._address.port}: {error}")
+                    told = str(error)
             finally:
                 self._client = None
             self._told = self._told.model_copy(update={"state": "lost"})
+            end_if_cancelled()
             await asyncio.sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
-            await self._hear(message)
+            if str(message.topic) == self._topic("status"):
+                self._correct(message.payload)
+            else:
+                self._hear(message)
+            end_if_cancelled()
 
     async def _publish(self, client: aiomqtt.Client) -> None:
+        listens = False
         while True:
             while batch := await self._next():
                 await asyncio.gather(*(self._publish_one(client, one) for one in batch))
                 self._status = self._status.model_copy(update={"seq": batch[-1].seq})
                 self._acknowledged(self._status.seq)
+                end_if_cancelled()
             self._status = self._status.model_copy(update={"state": self._state})
             if self._told.state != self._state:
                 await client.publish(self._topic("status"), self._status.model_dump_json(), qos=1, retain=True)
                 self._told = self._status
+                if not listens:  # before, what stands there is what others said
+                    await client.subscribe(self._topic("status"), qos=1)
+                    listens = True
             self._changed.clear()
+            end_if_cancelled()
             if self._status.seq >= self._head and self._told.state == self._state:
                 await self._changed.wait()
+
+    def _correct(self, stands: object) -> None:
+        """See to it that our status stands there, and not what the broker says of a connection that it gave up late.
+
+        A process that says something else lives, and may do the same: it is contradicted once.
+        """
+        try:
+            found = Status.model_validate_json(stands if isinstance(stands, bytes) else b"")
+        except ValidationError:
+            found = None
+        if found is not None and found.state != "lost":
+            if found.session in {self._status.session, *self._contradicted}:
+                return
+            self._contradicted.add(found.session)
+        if found != self._told:
+            self._told = self._told.model_copy(update={"state": "lost"})
+            self._changed.set()
 
     async def _publish_one(self, client: aiomqtt.Client, one: Recorded) -> None:
         await client.publish(self._topic("events", one.event.kind), one.model_dump_json(), qos=1, timeout=TIMEOUT_S)
@@ -152,6 +187,19 @@ class Publisher:
     def _will(self) -> aiomqtt.Will:
         lost = self._status.model_copy(update={"state": "lost"})
         return aiomqtt.Will(self._topic("status"), lost.model_dump_json(), qos=1, retain=True)
+
+
+async def _together(*parts: Coroutine[Any, Any, None]) -> None:
+    """Do this until one of them fails; a `TaskGroup` would leave it unclear whether it was cancelled (Python 3.11)."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in done:
+        task.result()
 
 
 def _state_after(state: State, recorded: Recorded) -> State:

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from lineage.events import Event, Recorded
 from lineage.reports import EventValue
 from orchestrator.live import messages
@@ -32,6 +34,9 @@ HEAD = """# Events, and how to hear and ask for them
 | `requests/<client>` | `{envelope}` | what clients ask |
 | `replies/<client>` | `{{"id": ..., ANSWER}}` | ANSWER is `"event": ...`, `"events": [...]` or `"error": ...` |
 
+A run that is there says its status again where another stands. Where many ask for events at once, a question may get no
+answer: ask again.
+
 `<client>` is any name of the client's own. In the name of a run, what is neither a letter, a digit, a space nor one of
 `!'()*,-.:;=@[]_~` is percent-encoded in topics.
 
@@ -41,7 +46,7 @@ HEAD = """# Events, and how to hear and ask for them
 
 | body | |
 | --- | --- |
-| `{{"request": "events", "after": SEQ}}` | the next events after a number, some hundred at a time; needs no signature |
+| `{{"request": "events", "after": SEQ}}` | the next events after a number, some hundred at a time; needs no signature. |
 {requests}
 `signature` is the HMAC-SHA256, in hexadecimal, by the `key` in the run's `endpoint.json`, of the JSON text of
 `[run, session, id, by, body]` with sorted keys, `", "` and `": "` between, and characters beyond ASCII escaped; `session` is
@@ -68,7 +73,8 @@ def document() -> str:
 
 def schema() -> str:
     """The text of events.schema.json."""
-    return json.dumps(Recorded.model_json_schema(), indent=2, sort_keys=True) + "\n"
+    found = {"$schema": GenerateJsonSchema.schema_dialect, **Recorded.model_json_schema()}
+    return json.dumps(found, indent=2, sort_keys=True) + "\n"
 
 
 def kinds() -> list[type[EventValue]]:

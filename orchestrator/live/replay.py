@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from lineage.snapshot import open_snapshot
-from orchestrator.errors import InfrastructureError, UserError
+from orchestrator.errors import RunError, UserError
 from orchestrator.live import endpoint
 from orchestrator.live.bus_setup import Setup
 from orchestrator.live.endpoint import Endpoint, Mqtt
-from orchestrator.live.server import Server, Way, open_way
 from orchestrator.live.service import bus_of
+from orchestrator.live.serving import Serving, serving
 from orchestrator.run_folder import RunFolder, find_run
 
 AHEAD = 100  # events that wait for the broker
-PAUSE_S = 0.02
-GRACE_S = 1.0  # that clients of the embedded broker have to hear the end
 
 
 def replay(run: str, speed: float | None, after: int) -> None:
@@ -32,7 +32,7 @@ def replay(run: str, speed: float | None, after: int) -> None:
     is waited for.
 
     Raises:
-        UserError: the run is live, or has no such event.
+        UserError: the run is live, is replayed already, or has no such event.
         InfrastructureError: the broker can't be reached.
     """
     folder = find_run(run)
@@ -53,56 +53,65 @@ def replay(run: str, speed: float | None, after: int) -> None:
         password=broker.password,
         ca=broker.ca,
     )
-    asyncio.run(_replay(folder, setup, speed))
+    with _alone(folder):
+        try:
+            asyncio.run(_replay(folder, setup, speed))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
-class _Replay:
-    """One replay, on its way to the broker."""
-
-    def __init__(self, setup: Setup, way: Way) -> None:
-        self._database, self._way = setup.database, way
-        self._trouble: list[str] = []
-        self.server = Server(setup, way.address, self._hear)
-
-    async def run(self, speed: float | None, after: int) -> None:
-        publisher, embedded = self.server.publisher, self._way.embedded
-        if embedded is not None:
-            await self._until(lambda: embedded.clients > 1)
-        before: datetime | None = None
-        with open_snapshot(self._database) as store:
-            for recorded in store.read(after_seq=after):
-                if before is not None and speed is not None:
-                    await asyncio.sleep(max(0.0, (recorded.ts - before).total_seconds()) / speed)
-                before = recorded.ts
-                publisher.publish(recorded)
-                await self._until(lambda: publisher.behind <= AHEAD)
-        await self._until(lambda: publisher.is_done)
-        if embedded is not None:
-            await asyncio.sleep(GRACE_S)
-
-    async def _until(self, is_so: Callable[[], bool]) -> None:
-        while not is_so():
-            if self._trouble:
-                raise InfrastructureError(f"{self._trouble[0]}; see general.bus in the run's configuration")
-            await asyncio.sleep(PAUSE_S)
-
-    def _hear(self, said: dict[str, Any]) -> None:
-        if "trouble" in said:
-            self._trouble.append(said["trouble"])
+@contextmanager
+def _alone(folder: RunFolder) -> Iterator[None]:
+    """Be the only replay of a run. Raises RunError."""
+    try:
+        file = folder.replay_lock.open("a+")
+    except OSError as error:
+        raise RunError(f"can't write into {folder.path}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read(20).strip() or "(just starting)"
+            raise RunError(f"process {owner} replays run {folder.name}: wait for it, or end it first") from None
+        file.truncate(0)
+        os.write(file.fileno(), f"{os.getpid()}\n".encode())
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 async def _replay(folder: RunFolder, setup: Setup, speed: float | None) -> None:
-    way = await open_way(setup)
-    path = folder.path / "replay.json"
-    replay = _Replay(setup, way)
-    publishing = asyncio.create_task(replay.server.publisher.run())
-    try:
-        if way.embedded is not None:
-            _offer(path, way.offered, setup)
-        await replay.run(speed, setup.after)
-    finally:
-        publishing.cancel()
-        path.unlink(missing_ok=True)
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    async with serving(setup) as found:
+        if found.way.embedded is None:
+            await _publish(setup, found, speed)
+            return
+        try:
+            _offer(folder.replay, found.way.offered, setup)
+            await found.until(lambda: found.has_clients)
+            await _publish(setup, found, speed)
+            await found.way.embedded.serve_out()
+        finally:
+            folder.replay.unlink(missing_ok=True)
+
+
+async def _publish(setup: Setup, found: Serving, speed: float | None) -> None:
+    publisher = found.server.publisher
+    before: datetime | None = None
+    with open_snapshot(setup.database) as store:
+        for recorded in store.read(after_seq=setup.after):
+            if before is not None and speed is not None:
+                await asyncio.sleep(max(0.0, (recorded.ts - before).total_seconds()) / speed)
+            before = recorded.ts
+            publisher.publish(recorded)
+            await found.until(lambda: publisher.behind <= AHEAD)
+    await found.until(lambda: publisher.is_done)
 
 
 def _offer(path: Path, offered: Mqtt, setup: Setup) -> None:

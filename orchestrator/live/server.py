@@ -7,51 +7,52 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import aiomqtt
-from pydantic import ValidationError
-
-from lineage.errors import StoreError
 from orchestrator.live import broker
 from orchestrator.live.address import Address, address_of
 from orchestrator.live.bus_setup import Setup
+from orchestrator.live.desk import Desk, Say
 from orchestrator.live.endpoint import Mqtt
 from orchestrator.live.history import History
-from orchestrator.live.messages import (
-    MAX_PAGE,
-    MAX_PAGE_BYTES,
-    MAX_REQUEST_BYTES,
-    Envelope,
-    Page,
-    Status,
-    is_signed,
-    topic,
-)
+from orchestrator.live.messages import Status, topic
 from orchestrator.live.publisher import Publisher
 
-LAST_S = 5.0  # that the broker has for the last events
-MAX_IDS = 10_000
+LAST_S = 5.0  # that a broker has for the last events, and the embedded one's clients
 NOTE_S = 1.0
 
-Say = Callable[[dict[str, Any]], None]
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The run's way to a broker, its clients', and the broker, if it was started here."""
+
+    address: Address
+    offered: Mqtt
+    embedded: broker.Embedded | None = None
 
 
 class Server:
     """One run on one broker; what whoever started this has to know goes to `say`."""
 
-    def __init__(self, setup: Setup, address: Address, say: Say) -> None:
-        self._setup, self._say = setup, say
-        self._session = secrets.token_hex(8)
+    def __init__(self, setup: Setup, way: Way, say: Say) -> None:
+        self._setup, self._way, self._say = setup, way, say
         self._history = History(setup.database)
-        self._taken: dict[str, None] = {}
-        status = Status(state="running", run=setup.run, session=self._session, seq=_published(setup))
+        session = secrets.token_hex(8)
+        self.desk = Desk(setup, session, self._history, say, self._reply, lambda: self.publisher.seq)
         self.publisher = Publisher(
-            address, setup.prefix, status, self._history, self._hear, self._acknowledged, self._troubled
+            way.address,
+            setup.prefix,
+            Status(state="running", run=setup.run, session=session, seq=_published(setup)),
+            self._history,
+            self.desk.hear,
+            self._acknowledged,
+            self._troubled,
+            setup.client_id,
         )
         self._noted = 0.0
+
+    async def _reply(self, payload: str, *topic: str) -> None:
+        await self.publisher.say(payload, *topic)
 
     def _acknowledged(self, seq: int) -> None:
         """Note how far events are published, now and then: those after that are published once more, should this end."""
@@ -70,55 +71,30 @@ class Server:
     def _troubled(self, reason: str) -> None:
         self._say({"trouble": reason})
 
-    async def idle(self) -> None:
+    async def run(self) -> None:
+        """Serve for ever; cancel it to end."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in (self.publisher.run(), self.desk.run(), self._idle()):
+                    group.create_task(part)
+        finally:
+            self._history.close()
+
+    async def _idle(self) -> None:
         while True:
             await asyncio.sleep(LAST_S)
             await asyncio.to_thread(self._history.close_if_idle)
 
-    async def _hear(self, message: aiomqtt.Message) -> None:
-        client = str(message.topic).rpartition("/")[2]
-        payload = message.payload
-        if not isinstance(payload, bytes) or len(payload) > MAX_REQUEST_BYTES:
-            return
-        try:
-            envelope = Envelope.model_validate_json(payload)
-        except ValidationError:
-            return
-        if envelope.body.get("request") == "events":
-            await self._answer(client, envelope.id, await self._page(envelope))
-        elif not is_signed(self._setup.key, self._setup.run, self._session, envelope):
-            await self._answer(client, envelope.id, {"error": "the request is not signed with this run's key"})
-        elif envelope.id in self._taken:
-            await self._answer(client, envelope.id, {"error": "this request was taken before"})
-        else:
-            self._taken[envelope.id] = None
-            if len(self._taken) > MAX_IDS:
-                del self._taken[next(iter(self._taken))]
-            self._say({"request": envelope.body, "id": envelope.id, "client": client, "by": envelope.by})
-
-    async def _page(self, envelope: Envelope) -> dict[str, Any]:
-        """Events that somebody missed, as far as they are published."""
-        try:
-            asked = Page.model_validate(envelope.body)
-            found = await asyncio.to_thread(self._history.after, asked.after, MAX_PAGE, MAX_PAGE_BYTES)
-        except (ValidationError, StoreError) as error:
-            return {"error": f"the events can't be read: {error}"}
-        return {"events": [one.model_dump(mode="json") for one in found if one.seq <= self.publisher.seq]}
-
-    async def answer(self, said: dict[str, Any]) -> None:
-        await self._answer(said["client"], said["id"], said["answer"])
-
-    async def _answer(self, client: str, identity: str, answer: dict[str, Any]) -> None:
-        await self.publisher.say(json.dumps({"id": identity, **answer}), "replies", client)
-
     async def rest(self) -> None:
-        """Give the broker what it has not yet, as far as it takes it."""
+        """Give the broker what it has not yet, as far as it takes it; the embedded one its clients, too."""
         self.publisher.lose()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_S):
-                while self.publisher.is_connected and not self.publisher.is_done:
+                while self.publisher.is_connected and not (self.publisher.is_done and self.desk.is_done):
                     await asyncio.sleep(0.05)
-        if self._setup.url is None:  # the broker ends with us
+                if self._way.embedded is not None:
+                    await self._way.embedded.serve_out()
+        if self._way.embedded is not None:  # it ends with us
             return
         if not self.publisher.is_done:
             self._say({"missing": self.publisher.seq})
@@ -134,15 +110,6 @@ def _published(setup: Setup) -> int:
         if found["url"] == setup.url:
             return int(found["seq"])
     return 0
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """The run's way to a broker, its clients', and the broker, if it was started here."""
-
-    address: Address
-    offered: Mqtt
-    embedded: broker.Embedded | None = None
 
 
 async def open_way(setup: Setup) -> Way:

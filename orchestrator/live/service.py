@@ -6,10 +6,14 @@ None of it can delay the search, or end it: each is a process of its own.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
 import secrets
+import shlex
+import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,7 +66,18 @@ def broker_of(bus: Bus, workdir: Path) -> Broker:
         password = _text(workdir / bus.password_file, "password_file").strip("\r\n")
     if bus.ca is not None:
         _text(workdir / bus.ca, "ca")
+        _check_certificate(workdir / bus.ca)
     return Broker(password, None if bus.ca is None else workdir / bus.ca)
+
+
+def _check_certificate(path: Path) -> None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise ConfigError(
+            f"general.bus.ca: {path} holds no certificate that can be used ({error}): it has to be PEM, of who signed the "
+            "broker's"
+        ) from error
 
 
 def bus_of(store: EventStore) -> tuple[Bus, Broker]:
@@ -79,6 +94,12 @@ def _text(path: Path, key: str) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"general.bus.{key}: can't read {path}: {reason}") from error
+
+
+def client_id(folder: RunFolder) -> str:
+    """The same for each connection of a run, so that a broker gives an earlier one up; no longer than any broker takes."""
+    place = socket.gethostname().encode() + b":" + os.fsencode(folder.database.resolve())
+    return f"spnas-{hashlib.sha256(place).hexdigest()[:17]}"
 
 
 class Service:
@@ -124,6 +145,7 @@ class Service:
             published=self._folder.published,
             run=self._folder.name,
             key=self._key,
+            client_id=client_id(self._folder),
             after=self._last_seq,
             prefix=bus.prefix,
             url=bus.url,
@@ -143,7 +165,11 @@ class Service:
         if "request" in said:
             self._request(said)
         elif "missing" in said:
-            _log.warning("the broker has the events up to %s: the others come when the run is resumed", said["missing"])
+            _log.warning(
+                "the broker has not heard the end (it has the events up to %s): spnas-orch resume %s publishes the rest",
+                said["missing"],
+                shlex.quote(str(self._folder.path)),
+            )
         elif "trouble" in said:
             _log.warning("%s; events are published once it answers, and the search goes on", said["trouble"])
         else:

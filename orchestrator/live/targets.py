@@ -6,9 +6,11 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from lineage.snapshot import open_snapshot
+from orchestrator import broker_url
+from orchestrator.broker_url import without_password
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live import endpoint
 from orchestrator.live.address import Address, address_of
@@ -32,19 +34,22 @@ def remote(url: str, ca: Path | None) -> Target:
     Raises:
         UserError: it is no such URL, or holds a password.
     """
-    form = "expected mqtt://[user@]host[:port]/RUN, or mqtts://..."
-    parts = urlsplit(url)
-    if parts.password is not None:
-        raise UserError(f"a URL with a password is seen by everyone on this machine: put it in ${PASSWORD} instead")
-    *prefix, run = unquote(parts.path).strip("/").split("/")
+    shown, form = without_password(url), "expected mqtt://[user@]host[:port]/RUN, or mqtts://..."
     try:
-        port = parts.port
+        parts = broker_url.parse(url)
+    except broker_url.HoldsPassword as error:
+        raise UserError(
+            f"a URL with a password is seen by everyone on this machine: put it in ${PASSWORD} instead"
+        ) from error
     except ValueError as error:
-        raise UserError(f"{url}: {error}; {form}") from error
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not run or port == 0:
-        raise UserError(f"{url} names no run on a broker: {form}")
-    address = _address(url, os.environ.get(PASSWORD), ca)
-    return Target(address, "/".join(prefix) or "spnas", run, os.environ.get(KEY))
+        raise UserError(f"{shown} names no run on a broker (it {error}): {form}") from error
+    *prefix, run = unquote(parts.path).strip("/").split("/")
+    if not run:
+        raise UserError(f"{shown} names no run on a broker: {form}")
+    password = os.environ.get(PASSWORD)
+    source = f"${PASSWORD}" + (", which is not set" if password is None else "")
+    address = _address(url, password, ca)
+    return Target(address, "/".join(prefix) or "spnas", run, os.environ.get(KEY), source)
 
 
 def live(folder: RunFolder, run: str) -> Target:
@@ -60,9 +65,10 @@ def live(folder: RunFolder, run: str) -> Target:
         bus, broker = bus_of(store)
     mqtt = offered.mqtt
     address = _address(mqtt.url, mqtt.password or broker.password, broker.ca)
-    if mqtt.password is not None:
-        address = replace(address, username=mqtt.username)
-    return Target(address, bus.prefix, folder.name, offered.key)
+    if mqtt.password is None:
+        return Target(address, bus.prefix, folder.name, offered.key, "general.bus of the run's configuration")
+    address = replace(address, username=mqtt.username)
+    return Target(address, bus.prefix, folder.name, offered.key, str(folder.endpoint))
 
 
 def _offered(folder: RunFolder, run: str) -> Endpoint:

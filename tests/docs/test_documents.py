@@ -1,5 +1,6 @@
 """What the documents promise holds: their commands run, their links lead somewhere, their tables are complete."""
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,8 @@ from pydantic.fields import FieldInfo
 
 from orchestrator.general import General
 from orchestrator.live import reference
+from orchestrator.live.connect import statements
+from orchestrator.live.endpoint import Quack
 from orchestrator.sections import Step
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +149,7 @@ def test_the_licence_is_apache_2_in_full() -> None:
 def test_the_reference_of_events_is_what_the_types_say() -> None:
     assert (ROOT / "docs" / "events.md").read_text(encoding="utf-8") == reference.document(), "run make docs"
     assert (ROOT / "docs" / "events.schema.json").read_text(encoding="utf-8") == reference.schema(), "run make docs"
+    assert json.loads(reference.schema())["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 def test_every_kind_of_event_and_request_is_in_the_reference() -> None:
@@ -156,3 +160,10 @@ def test_every_kind_of_event_and_request_is_in_the_reference() -> None:
         "cancel",
         "set",
     }
+
+
+def test_what_connect_prints_is_as_shown() -> None:
+    block = next(block for block in re.findall(r"(?:^    .*\n)+", README, re.MULTILINE) if "INSTALL" in block)
+    found = re.search(r"ATTACH '(.*)' AS live \(TOKEN '(.*)'\)", block)
+    assert found is not None
+    assert block == "".join(f"    {line}\n" for line in statements(Quack(uri=found[1], token=found[2])))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -86,3 +88,52 @@ class Mosquitto:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+class Proxy:
+    """A way to a broker that can be cut, so that the broker does not notice: it hears nothing more, and no end either."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._server: asyncio.Server | None = None
+        self._ways: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter, asyncio.Task[None]]] = []
+        self.given_up = 0
+        """Connections that were cut, and that the broker ended then."""
+
+    async def __aenter__(self) -> Proxy:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        for _, to_broker, task in self._ways:
+            to_broker.close()
+            task.cancel()
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    def cut(self) -> None:
+        """Cut what is connected now; who connects from now on gets through."""
+        for writer, *_ in self._ways:
+            writer.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_broker, to_broker = await asyncio.open_connection("127.0.0.1", self._to)
+
+        async def back() -> None:
+            while data := await from_broker.read(2**16):
+                if not writer.is_closing():
+                    writer.write(data)
+            self.given_up += writer.is_closing()
+            writer.close()
+
+        self._ways.append((writer, to_broker, asyncio.create_task(back())))
+        with contextlib.suppress(OSError):
+            while data := await reader.read(2**16):
+                to_broker.write(data)

@@ -50,6 +50,20 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 30) -> None:
         time.sleep(0.05)
 
 
+def is_gone(process: int) -> bool:
+    """Whether it has ended, even if nobody has asked yet how."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def only_child(process: int) -> int:
+    children = Path(f"/proc/{process}/task/{process}/children")
+    wait_for(lambda: children.read_text().split())
+    return int(children.read_text())
+
+
 def has_begun(run: Path) -> bool:
     try:
         with open_snapshot(run / "lineage.duckdb") as store:

@@ -271,11 +271,21 @@ def test_a_configuration_that_names_what_is_not_there_is_refused_before_anything
         ("password_env=NO_SUCH_VARIABLE", "there is no environment variable NO_SUCH_VARIABLE"),
         ("password_file=no/such/file", "can't read"),
         ("ca=no/such/file", "can't read"),
-        ("url=mqtt://a:b@localhost", "holds a password"),
+        ("url=mqtt://a:hunter2@localhost", "holds a password"),
         ("url=http://localhost", "is no broker"),
+        ("url=mqtt://a..b", "names a host that can't be one"),
+        (f"ca={EXAMPLE / 'sp_nas.yml'}", "holds no certificate"),
     ):
         url = [] if setting.startswith("url") else ["--set", "general.bus.url=mqtts://localhost"]
         told = [*url, "--set", f"general.bus.{setting}"]
         done = spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--speed", "9", *told, "--run-dir", "run")
         assert done.returncode == 2, done.stderr
         assert words in done.stderr
+        assert "hunter2" not in done.stderr
+
+
+def test_a_configuration_is_checked_for_what_its_broker_needs(spnas: Spnas) -> None:
+    told = ["--set", "general.bus.url=mqtt://localhost", "--set", "general.bus.password_env=NO_SUCH_VARIABLE"]
+    done = spnas("check", EXAMPLE / "sp_nas.yml", *told)
+    assert done.returncode == 2
+    assert "there is no environment variable NO_SUCH_VARIABLE" in done.stderr

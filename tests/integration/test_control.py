@@ -23,9 +23,9 @@ REQUESTS = "SELECT request, who, refused FROM requests ORDER BY seq"
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Path]:
-    """A run that goes on for a minute or so, once its bus is there."""
-    with paced(tmp_path, "--speed", "40") as process:
+def run(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A run that goes on for a minute or so (or at another speed), once its bus is there."""
+    with paced(tmp_path, "--speed", getattr(request, "param", "40")) as process:
         folder = tmp_path / "run"
         wait_for(lambda: "mqtt" in offered(folder))
         yield folder
@@ -98,14 +98,18 @@ def test_a_paused_run_says_so_and_trains_nothing_new(spnas: Spnas, run: Path) ->
     wait_for(lambda: rows(spnas, "run", "FROM jobs WHERE status = 'running'"))
 
 
+@pytest.mark.parametrize("run", ["15"], indirect=True)
 def test_a_cancelled_training_is_given_up(spnas: Spnas, run: Path) -> None:
-    running = "FROM jobs WHERE status = 'running' AND candidate_id > 's-0001' ORDER BY started_at DESC"
+    running = (
+        "SELECT candidate_id, job_id FROM jobs WHERE status = 'running' AND candidate_id > 's-0001' ORDER BY started_at"
+    )
     cancelled: list[str] = []
 
     def cancel() -> bool:
         """The newest one; it may be over before it is cancelled."""
-        newest = rows(spnas, "run", running)[:1]
-        cancelled.extend(job["candidate_id"] for job in newest if spnas("cancel", "run", job["job_id"]).returncode == 0)
+        with open_snapshot(run / "lineage.duckdb") as store:
+            newest = store.query(running).rows[-1:]
+        cancelled.extend(candidate for candidate, job in newest if spnas("cancel", "run", job).returncode == 0)
         return bool(cancelled)
 
     wait_for(cancel)
@@ -318,12 +322,32 @@ def test_a_finished_run_is_told_from_its_folder(spnas: Spnas, finished: Path) ->
         ("http://localhost/run", "names no run on a broker"),
         ("mqtt://localhost", "names no run on a broker"),
         ("mqtt://localhost:99999/run", "out of range"),
+        ("mqtt://[x/run", "names no run on a broker (it is no URL)"),
+        ("mqtt://a..b/run", "names a host that can't be one"),
+        ("mqtt://owner:se/cret@localhost/run", "mqtt://owner:...@localhost/run names no run"),
     ],
 )
 def test_what_is_no_url_of_a_run_is_refused(spnas: Spnas, url: str, words: str) -> None:
-    done = spnas("watch", url, "--json")
-    assert done.returncode == 2
-    assert words in done.stderr
+    for command in (["watch", url, "--json"], ["pause", url]):
+        done = spnas(*command)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert "cret" not in done.stderr
+
+
+def test_a_password_that_is_wrong_or_missing_is_told_with_where_it_is_from(run: Path) -> None:
+    mqtt = offered(run)["mqtt"]
+    url = mqtt["url"].replace("mqtt://", f"mqtt://{mqtt['username']}@") + "/run"
+    unset = {name: value for name, value in os.environ.items() if name != "SPNAS_MQTT_PASSWORD"}
+    for environment, words in (
+        (unset | {"SPNAS_RUN_KEY": "k"}, "$SPNAS_MQTT_PASSWORD, which is not set"),
+        (unset | {"SPNAS_RUN_KEY": "k", "SPNAS_MQTT_PASSWORD": "wrong"}, "the password is from $SPNAS_MQTT_PASSWORD\n"),
+    ):
+        for command in (["watch", url, "--json"], ["pause", url]):
+            done = subprocess.run([COMMAND, *command], env=environment, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 2
+            assert f"does not let '{mqtt['username']}' in" in done.stderr
+            assert done.stderr.endswith(words if words.endswith("\n") else f"{words}\n")
 
 
 def test_a_broker_that_is_not_there_is_told(spnas: Spnas) -> None:
@@ -340,6 +364,8 @@ def test_the_events_of_a_run_that_is_over_are_published_again(
     command = [COMMAND, "replay", "run", "--after", str(after)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         wait_for((finished / "replay.json").exists)
+        second = spnas("replay", "run")
+        assert (second.returncode, second.stderr.startswith(f"error: process {process.pid} replays")) == (2, True)
         assert (finished / "replay.json").stat().st_mode & 0o777 == 0o600
         mqtt = json.loads((finished / "replay.json").read_text())["mqtt"]
         url = mqtt["url"].replace("mqtt://", f"mqtt://{mqtt['username']}@") + "/run"
@@ -350,11 +376,26 @@ def test_the_events_of_a_run_that_is_over_are_published_again(
             text=True,
             timeout=60,
         )
-        assert process.wait(30) == 0
+        _, told = process.communicate(timeout=30)
+        assert process.returncode == 0
+    assert len(told.splitlines()) == 1
+    assert watching.stderr == ""
     assert watching.returncode == 0, watching.stderr
     with open_snapshot(finished / "lineage.duckdb") as store:
         expected = [json.loads(one.model_dump_json()) for one in store.read(after_seq=after)]
     assert [json.loads(line) for line in watching.stdout.splitlines()] == expected
+    assert not (finished / "replay.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_replay_that_is_ended_leaves_no_password(tmp_path: Path, finished: Path, number: signal.Signals) -> None:
+    command = [COMMAND, "replay", "run"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        wait_for((finished / "replay.json").exists)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert len(told.splitlines()) == 1
     assert not (finished / "replay.json").exists()
 
 

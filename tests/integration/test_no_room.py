@@ -22,10 +22,10 @@ START = ("start", str(EXAMPLE / "sp_nas.yml"), "--simulate", "--run-dir", "new")
     [
         (START, 0, "new"),
         (("init", "new"), 0, "new"),
-        (("status", "run"), 2**20, "spnas-snapshot"),
-        (("resume", "run"), 2**20, "spnas-snapshot"),
-        (("fsck", "run"), 2**20, "spnas-fsck"),
-        (("fsck", "run"), 2**25, "spnas-fsck"),
+        (("status", "run"), 2**20, "spnas-scratch"),
+        (("resume", "run"), 2**20, "spnas-scratch"),
+        (("fsck", "run"), 2**20, "spnas-scratch"),
+        (("fsck", "run"), 2**25, "spnas-scratch"),
         (("rebuild", "run"), 2**25, "lineage.duckdb needs 64 MiB of room, found "),
     ],
 )

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from simulated import COMMAND, Spnas, wait_for
+from simulated import COMMAND, Spnas, is_gone, only_child, wait_for
 
 from lineage.events import RunResumed
 from lineage.store import EventStore
@@ -65,6 +66,26 @@ def test_an_answer_goes_into_a_file_or_a_pipe_alike(spnas: Spnas, finished: Path
     assert "é" in printed.stdout or "\\u00e9" in printed.stdout
 
 
+def test_a_file_is_replaced_once_the_answer_is_whole(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "file").symlink_to("real")
+    (tmp_path / "real").chmod(0o600)
+    query = [COMMAND, "sql", "run", "FROM range(200000)", "--format", "csv", "--output", "file"]
+    done = subprocess.run(["bash", "-c", f"umask 027; exec {shlex.join(query)}"], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "real").read_text().splitlines() == ["range", *map(str, range(200000))]
+    assert (tmp_path / "real").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "file").is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"real", "file", "run"}
+
+
+def test_a_new_file_may_lie_in_the_runs_folder_and_stays(spnas: Spnas, finished: Path) -> None:
+    query = ("sql", finished, "SELECT 1 AS a", "--format", "csv", "--output", finished / "mine.csv")
+    assert spnas(*query).returncode == 0
+    assert (finished / "mine.csv").read_text() == "a\n1\n"
+    assert spnas(*query).returncode == 2
+
+
 def test_statements_by_a_pipe_are_answered_one_after_another(finished: Path, tmp_path: Path) -> None:
     text = b"SELECT ';' AS a; -- one;\n\nFROM (SELECT 2 AS b);; -- two"
     done = piped(tmp_path, text, "--format", "csv")
@@ -91,7 +112,16 @@ def test_statements_by_a_pipe_are_answered_one_after_another(finished: Path, tmp
         (b"SELECT 1", ("--output", "."), b"the answer can't be written to .: Is a directory"),
         (b"SELECT 1", ("--memory", "1KB"), b"--memory: DuckDB needs at least 16 MiB for itself, found '1KB'"),
         (b"SELECT 1", ("--memory", "lots"), b"--memory: expected bytes, or text such as 8GB or 8GiB, found 'lots'"),
-        (b"SELECT 1", ("--timeout", "0"), b"--timeout"),
+        (b"SELECT 1", ("--memory", "8589934592GB"), b"--memory: expected 16 MiB to 1024 TiB, found '8589934592GB'"),
+        (b"SELECT 1", ("--timeout", "0"), b"--timeout: expected 0.001 to 10000000 seconds, found 0\n"),
+        (b"SELECT 1", ("--timeout", "inf"), b"--timeout: expected 0.001 to 10000000 seconds, found inf\n"),
+        (b"SELECT 1", ("--timeout", "nan"), b"--timeout: expected 0.001 to 10000000 seconds, found nan\n"),
+        (b"SELECT 1", ("--timeout", "1e300"), b"--timeout: expected 0.001 to 10000000 seconds, found 1e+300\n"),
+        (b"SELECT 1", ("--output", "run/lineage.duckdb"), b"run/lineage.duckdb belongs to run run: name another file"),
+        (b"SELECT 1", ("--output", "run/lineage.duckdb.wal"), b"lineage.duckdb.wal belongs to run run"),
+        (b"SELECT 1", ("--output", "run/../run/config.yml"), b"belongs to run run: name another file for the answer"),
+        (b"PRAGMA table_info('events')", (), b"only SELECT is allowed, found PRAGMA"),
+        (b"PIVOT events ON kind USING count(*)", (), b"PIVOT has to say which values become columns"),
         (b"SELECT 1", ("--at", "9999"), b"the run has no event 9999"),
         (b"SELECT 1 AS a, 2 AS a", ("--format", "json"), b"two columns have one name in a, a"),
         (b"COPY run TO 'file'", (), b"only SELECT is allowed, found"),
@@ -119,6 +149,11 @@ def test_what_can_not_be_answered_gets_one_message_and_exit_code_2(
         ("SELECT list(i) FROM range(1000000000) t(i)", ("--memory", "100MB"), "needs more memory than 0.1 GB, or its"),
         ("SELECT list_sum(range(300000000))", ("--memory", "100MB"), "needs more memory than 0.1 GB"),
         ("SELECT length(repeat('x', 1500000000))", ("--memory", "100MB"), "needs more memory than 0.1 GB"),
+        (
+            "FROM range(9000000)",
+            ("--timeout", 3),
+            "gives it more; if it is the table that takes long, --format csv is faster",
+        ),
         ("FROM range(9000000)", ("--memory", "100MB"), "needs more memory than 0.1 GB"),
         ("FROM range(1000000000)", ("--memory", "20MB", "--format", "parquet"), "needs more memory than 0.02 GB"),
     ],
@@ -134,13 +169,11 @@ def test_a_query_that_passes_a_limit_is_ended_with_one_line(
 def test_an_interrupt_ends_the_query_and_what_answers_it(finished: Path, tmp_path: Path) -> None:
     command = [COMMAND, "sql", str(finished), ENDLESS, "--memory", "9GB"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asking:
-        answering = Path(f"/proc/{asking.pid}/task/{asking.pid}/children")
-        wait_for(lambda: answering.read_text().split())
-        (child,) = answering.read_text().split()
+        child = only_child(asking.pid)
         asking.send_signal(signal.SIGINT)
         out, err = asking.communicate(timeout=30)
     assert (asking.returncode, out, err) == (130, "", "")
-    wait_for(lambda: not Path(f"/proc/{child}").exists())
+    wait_for(lambda: is_gone(child))
 
 
 def test_the_past_is_asked_and_a_table_says_so(spnas: Spnas, finished: Path) -> None:
@@ -249,7 +282,7 @@ def test_ctrl_c_gives_up_a_line_or_a_query_and_the_prompt_stays(terminal: Termin
     wait_for(lambda: children.read_text().split())
     terminal.type("\x03")
     terminal.until("given up")
-    wait_for(lambda: not children.read_text().split())
+    wait_for(lambda: all(is_gone(int(child)) for child in children.read_text().split()))
     terminal.until("run>")
     terminal.type("SELECT 'still' || ' here';\r")
     terminal.until("│ still here")

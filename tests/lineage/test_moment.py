@@ -1,5 +1,6 @@
 """A moment of a run is named by an event's number or by a time; the tables of then are those of the log up to there."""
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -52,11 +53,25 @@ def test_a_moment_is_an_event_or_a_time_and_without_a_zone_a_local_one(text: str
     assert parse(text, NOON) == meant
 
 
-@pytest.mark.parametrize(
-    "text", ["", "yesterday", "1.5", "2024-13-01", "0001-01-01T00:00+23:59", "999999999d ago", "٣"]
-)
+@pytest.mark.parametrize("text", ["", "yesterday", "1.5", "2024-13-01", "٣", f"{'9' * 19}d ago"])
 def test_what_is_no_moment_is_told(text: str) -> None:
     with pytest.raises(NoSuchMoment, match="expected the number of an event, a time such as"):
+        parse(text, NOON)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("0001-01-01", "back"),
+        ("0001-01-01T00:00+23:59", "back"),
+        ("1000000d ago", "back"),
+        (f"{'9' * 18}d ago", "back"),
+        ("9999-12-31T23:59-12:00", "ahead"),
+    ],
+)
+@pytest.mark.usefixtures("in_paris")
+def test_a_time_that_is_too_far_away_is_told_as_that(text: str, where: str) -> None:
+    with pytest.raises(NoSuchMoment, match=f"'{re.escape(text)}' is too far {where}: no run has events of then"):
         parse(text, NOON)
 
 

@@ -12,7 +12,7 @@ import pytest
 from histories import NOON, proposed, run_started, tables
 
 from lineage.errors import StoreDamaged, StoreEmpty, StoreError, StoreLocked, StoreNotFound
-from lineage.snapshot import open_snapshot
+from lineage.snapshot import open_snapshot, snapshot_file
 from lineage.store import EventStore
 
 WRITER = """
@@ -203,6 +203,18 @@ def test_a_snapshot_leaves_no_copy_behind_even_if_its_process_is_killed(
         assert list(temporary.iterdir()) == []
         assert [len(list(snapshot.read())), len(list(begun.read()))] == [2, 1]
     assert list(temporary.iterdir()) == []
+
+
+def test_the_log_of_a_file_that_others_open_was_replayed_once(store: EventStore, tmp_path: Path) -> None:
+    """That may take seconds, and each who opens it would have to."""
+    store.append([run_started(), proposed("s-0001")], NOON)
+    for suffix in ("", ".wal"):
+        shutil.copyfile(f"{store.path}{suffix}", tmp_path / f"left.duckdb{suffix}")
+    with snapshot_file(tmp_path / "left.duckdb") as copy:
+        assert list(copy.parent.iterdir()) == [copy]
+        with EventStore.open_read_only(copy) as found:
+            assert tables(found) == tables(store)
+    assert (tmp_path / "left.duckdb.wal").exists()
 
 
 def test_the_owner_itself_is_told_to_use_its_store(store: EventStore) -> None:

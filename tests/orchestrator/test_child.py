@@ -164,6 +164,21 @@ async def test_one_that_can_not_work_is_tried_again_after_longer_and_longer_paus
     assert pauses[:3] == [0.01, 0.02, 0.04]
 
 
+async def test_one_that_keeps_ending_is_told_once_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(child, "FIRST_PAUSE_S", 0.01)
+    beside = Beside(tmp_path, FALLING)
+    beside.child.start()
+    await until(lambda: beside.ends == 1)
+    assert caplog.messages == []
+    await until(lambda: beside.ends == 4)
+    await beside.child.close(patience_s=10)
+    (told,) = caplog.messages
+    assert told.startswith("beside keeps ending")
+    assert str(tmp_path / "beside.log") in told
+
+
 async def test_what_it_says_that_is_no_object_is_passed_over(tmp_path: Path) -> None:
     beside = Beside(tmp_path, NONSENSE)
     beside.child.start()

@@ -1,0 +1,91 @@
+"""How a command ends: in order when a signal ends it, quietly when nobody reads on, and with one message for each error.
+
+A search hears signals itself (`orchestrator.drive`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from orchestrator.errors import OrchestratorError, UserError
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Signals:
+    """The first SIGTERM or SIGHUP ends what is done, in order; the second ends the process at once."""
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    def hear(self) -> None:
+        """From now on; what is ignored stays ignored (nohup)."""
+        for number in SIGNALS:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._end)
+
+    def _end(self, number: int, _: object) -> NoReturn:
+        for one in SIGNALS:
+            if signal.getsignal(one) == self._end:
+                signal.signal(one, signal.SIG_DFL)
+        self.code = 128 + number
+        raise SystemExit(self.code)
+
+
+@contextmanager
+def left_to_the_search() -> Iterator[None]:
+    """Inside, SIGHUP ends the process at once, and SIGTERM does until a loop hears it; afterwards all is as it was."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        for number, heard in before.items():
+            if heard is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+        yield
+    finally:
+        for number, heard in before.items():
+            signal.signal(number, heard)
+
+
+def open_streams() -> None:
+    """Let a standard stream that is closed lead nowhere, so that no file of ours gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+
+
+def nobody_reads() -> int:
+    """Drop what is still unwritten: whoever read along has gone, and has what it wanted. The exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def code_of(error: Exception) -> int:
+    """The exit code of an error, once it is printed in one message; our own bugs keep their traceback."""
+    from lineage.architecture import LineageError
+    from lineage.room import is_no_room
+
+    shown = getattr(error, "show", None)
+    if shown is not None and hasattr(error, "exit_code"):  # a usage error of the command line
+        shown()
+        return int(error.exit_code)
+    if isinstance(error, BrokenPipeError):
+        return nobody_reads()
+    if isinstance(error, UserError | LineageError):
+        typer.echo(f"error: {error}", err=True)
+        return 1 if is_no_room(error) else 2
+    if isinstance(error, OSError) and is_no_room(error):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unwritten has no place to go
+        typer.echo(f"error: {error.filename or 'the output'} could not be written: {error.strerror}", err=True)
+        return 1
+    if isinstance(error, OrchestratorError):
+        typer.echo(f"error: {error}", err=True)
+        return 1
+    raise error
