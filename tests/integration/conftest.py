@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -25,12 +26,22 @@ def spnas(tmp_path: Path) -> Spnas:
     return run
 
 
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    subprocess.run(
+        [COMMAND, "start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", folder],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    return folder
+
+
 @pytest.fixture
-def finished(spnas: Spnas, tmp_path: Path) -> Path:
+def finished(finished_once: Path, tmp_path: Path) -> Path:
     """A finished simulated run."""
-    done = spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "run")
-    assert done.returncode == 0, done.stderr
-    return tmp_path / "run"
+    return Path(shutil.copytree(finished_once, tmp_path / "run"))
 
 
 @pytest.fixture
