@@ -18,7 +18,7 @@ from orchestrator.live.beside import end_with_owner, session_gives_way
 NICENESS = 10
 PATIENCE_S = 120.0  # then whoever waits asks all the same: the question of somebody else may take minutes
 LOOK_S = 0.2
-REST_S = 4.0  # of the search between two turns, where people wait for them
+REST_S = 6.0  # of the search between two turns, where people wait for them
 
 
 def step_back() -> None:
