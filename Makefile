@@ -8,9 +8,9 @@ BIN := $(VENV)/bin
 demo: install
 	$(BIN)/spnas-orch start examples/digits/sp_nas.yml --no-tui
 
-# A file's tests share what they set up, so a file stays in one process.
+# A file's tests share what they set up, so a file stays in one process. Many wait more than they work: three for two cores.
 test: check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist loadfile
 
 # Many more seeds of the simulation (make soak SEEDS=20000), and the real search under twenty kills.
 SEEDS ?= 5000

@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from lineage.errors import StoreError
 from lineage.snapshot import open_snapshot
+from orchestrator.run_folder import RunFolder, has_begun
 
 EXAMPLE = Path(__file__).parents[1] / "examples/digits/sp_nas.yml"
 PROGRAM = [sys.executable, "-c", "from orchestrator.cli import main; main()"]
@@ -110,7 +110,7 @@ def told(name: str, seconds: list[float]) -> None:
 def search(run: Path, candidates: int, clients: int, shells: bool) -> tuple[float, int, int]:
     """Seconds of a search from its first events to its end, its events, and how often clients were answered meanwhile."""
     with started(run, candidates, shells) as process:
-        while not has_begun(run):
+        while not has_begun(RunFolder(run)):
             time.sleep(0.1)
         began = time.perf_counter()
         with Clients(run, clients, shells) as asking:
@@ -141,17 +141,9 @@ def measure(folder: Path, candidates: int, count: int, pairs: int, shells: bool)
     with busy(shells), busy(shells):
         told("beside two busy processes", latency(run))
     with started(folder / "live", 10**5, shells), busy(shells), busy(shells):
-        while not has_begun(folder / "live"):
+        while not has_begun(RunFolder(folder / "live")):
             time.sleep(0.1)
         told("of a live run, beside it and two busy processes", latency(folder / "live"))
-
-
-def has_begun(run: Path) -> bool:
-    try:
-        with open_snapshot(run / "lineage.duckdb") as store:
-            return next(store.read(after_seq=4), None) is not None
-    except StoreError:
-        return False
 
 
 def main() -> None:

@@ -276,7 +276,7 @@ def main() -> NoReturn:
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
-        code = 130
+        code = ending.INTERRUPTED
     except SystemExit as error:
         if not isinstance(error.__context__, BrokenPipeError):  # of which typer makes this
             raise

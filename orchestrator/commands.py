@@ -21,6 +21,7 @@ from orchestrator.config import RunConfig
 from orchestrator.config_file import config_text, load_config
 from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.drive import Watchers
+from orchestrator.ending import INTERRUPTED
 from orchestrator.errors import UserError
 from orchestrator.forking import fork_at, settings
 from orchestrator.launch import Plan, fork_run, resume_run, start_run
@@ -32,7 +33,6 @@ from orchestrator.run_folder import RunFolder, find_run, new_run
 from orchestrator.search.state import SearchState
 from orchestrator.sources import given_networks
 
-INTERRUPTED = 130
 COSTS = {"flops": "flops", "params": "params", "memory": "peak_memory_bytes", "latency": "latency_ms"}
 
 

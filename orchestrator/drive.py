@@ -14,7 +14,7 @@ from pathlib import Path
 from lineage.events import Event, Recorded
 from lineage.store import EventStore
 from lineage.writer import EventWriter
-from orchestrator.ending import left_to_the_search
+from orchestrator.ending import INTERRUPTED, left_to_the_search
 from orchestrator.executors import Executor
 from orchestrator.executors.simulated import SimulatedExecutor
 from orchestrator.live.service import Service, broker_of
@@ -113,7 +113,7 @@ async def _search(
 def _interrupt(runtime: Runtime, beside: asyncio.Future[None] | None, number: signal.Signals) -> None:
     """The first signal stops the run in order; the second ends the process at once (workers end with it)."""
     if runtime.is_asked_to_stop:
-        os._exit(130)
+        os._exit(INTERRUPTED)
     runtime.ask_to_stop(f"{user_name()} ({number.name})")
     if beside is not None:
         beside.cancel()

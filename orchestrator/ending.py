@@ -17,6 +17,7 @@ import typer
 
 from orchestrator.errors import OrchestratorError, UserError
 
+INTERRUPTED = 130
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -62,9 +63,14 @@ def open_streams() -> None:
 
 
 def nobody_reads() -> int:
-    """Drop what is still unwritten: whoever read along has gone, and has what it wanted. The exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Whoever read along has gone, and has what it wanted. The exit code."""
+    _drop_output()
     return 0
+
+
+def _drop_output() -> None:
+    """What is still unwritten has no place to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def code_of(error: Exception) -> int:
@@ -82,7 +88,7 @@ def code_of(error: Exception) -> int:
         typer.echo(f"error: {error}", err=True)
         return 1 if is_no_room(error) else 2
     if isinstance(error, OSError) and is_no_room(error):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unwritten has no place to go
+        _drop_output()
         typer.echo(f"error: {error.filename or 'the output'} could not be written: {error.strerror}", err=True)
         return 1
     if isinstance(error, OrchestratorError):

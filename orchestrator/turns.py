@@ -18,6 +18,7 @@ from orchestrator.live.beside import end_with_owner, session_gives_way
 NICENESS = 10
 PATIENCE_S = 120.0  # then whoever waits asks all the same: the question of somebody else may take minutes
 LOOK_S = 0.2
+REST_S = 6.0  # of the search between two turns, where people wait for them
 
 
 def step_back() -> None:
@@ -69,14 +70,19 @@ class Turns:
         return next((place for place in self._places if _is_live(place)), None)
 
     def take(self) -> None:
-        """Wait for a turn, if this process does not have it."""
+        """Wait for a turn, if this process does not have it. Whoever had to wait leaves the search some rest before."""
         live = self._live()
         if self._held is not None or live is None:
             return
         self._held = os.open(live, os.O_RDONLY)
+        if _is_locked(self._held):
+            return
         limit = time.monotonic() + PATIENCE_S
-        while not _is_locked(self._held) and time.monotonic() < limit:
+        while not _is_locked(self._held):
+            if time.monotonic() > limit:
+                return
             time.sleep(LOOK_S)
+        time.sleep(REST_S)
 
     def end(self) -> None:
         """Let the next one ask."""

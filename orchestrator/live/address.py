@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,13 +25,21 @@ class Connection(aiomqtt.Client):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self._connecting = threading.Lock()
         for future in (self._connected, self._disconnected):
             future.add_done_callback(_asked)
+
+    def _client_connect(self) -> None:
+        with self._connecting:
+            super()._client_connect()
 
     async def __aenter__(self) -> Self:
         try:
             await super().__aenter__()
         except BaseException:
+            await asyncio.to_thread(self._connecting.acquire)  # the thread that connects goes on when this is cancelled
+            self._connected = asyncio.Future()  # aiomqtt can't do with one that is cancelled
+            self._connected.add_done_callback(_asked)
             self._client.disconnect()
             raise
         self._disconnected.add_done_callback(_asked)  # it may be another one than before

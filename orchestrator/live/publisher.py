@@ -109,6 +109,7 @@ class Publisher:
             try:
                 async with self._address.client(will=self._will(), identifier=self._identity) as client:
                     await client.subscribe(topic(self._prefix, self._status.run, "requests", "+"), qos=1)
+                    end_if_cancelled()
                     pause_s, told, self._client = FIRST_PAUSE_S, "", client
                     await _together(self._listen(client), self._publish(client))
             except (aiomqtt.MqttError, OSError, StoreError) as error:

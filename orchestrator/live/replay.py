@@ -14,8 +14,10 @@ from datetime import datetime
 from pathlib import Path
 
 from lineage.snapshot import open_snapshot
+from orchestrator.ending import INTERRUPTED
 from orchestrator.errors import RunError, UserError
 from orchestrator.live import endpoint
+from orchestrator.live.beside import end
 from orchestrator.live.bus_setup import Setup
 from orchestrator.live.endpoint import Endpoint, Mqtt
 from orchestrator.live.service import bus_of
@@ -92,13 +94,18 @@ async def _replay(folder: RunFolder, setup: Setup, speed: float | None) -> None:
         if found.way.embedded is None:
             await _publish(setup, found, speed)
             return
+        code = INTERRUPTED
         try:
             _offer(folder.replay, found.way.offered, setup)
             await found.until(lambda: found.has_clients)
             await _publish(setup, found, speed)
             await found.way.embedded.serve_out()
+            code = 0
+        except asyncio.CancelledError:
+            pass
         finally:
             folder.replay.unlink(missing_ok=True)
+        end(code)  # the broker's tasks do not end when they are told to
 
 
 async def _publish(setup: Setup, found: Serving, speed: float | None) -> None:

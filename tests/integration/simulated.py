@@ -70,3 +70,10 @@ def has_begun(run: Path) -> bool:
             return next(store.read(after_seq=4), None) is not None
     except StoreError:
         return False
+
+
+def offered(run: Path) -> dict[str, Any]:
+    try:
+        return json.loads((run / "endpoint.json").read_text())
+    except OSError:
+        return {}

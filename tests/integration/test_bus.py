@@ -31,14 +31,6 @@ def mosquitto(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mosqui
     broker.stop()
 
 
-@pytest.fixture
-def plain(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
-
-
 def client(broker: Mosquitto, password: str = PASSWORD) -> aiomqtt.Client:
     tls = ssl.create_default_context(cafile=broker.folder / "ca.pem") if broker.tls else None
     return aiomqtt.Client("localhost", broker.port, username=USER, password=password, tls_context=tls, timeout=10)

@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,14 +31,6 @@ from orchestrator.live.server import Server, Way
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no mosquitto: apt-get install mosquitto")
 EVENTS = 8
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 @pytest.fixture
@@ -96,9 +88,9 @@ async def states(broker: Mosquitto) -> AsyncIterator[list[str]]:
 
 
 async def test_a_broker_gives_up_a_connection_that_was_cut_for_the_next_one_of_its_run(
-    mosquitto: Mosquitto, database: Path
+    plain: Mosquitto, database: Path
 ) -> None:
-    async with Proxy(mosquitto.port) as proxy, live(database, proxy.port, "spnas-1"), states(mosquitto) as seen:
+    async with Proxy(plain.port) as proxy, live(database, proxy.port, "spnas-1"), states(plain) as seen:
         await until(lambda: seen == ["running"])
         proxy.cut()
         await until(lambda: proxy.given_up == 1, timeout_s=5)  # long before 45 s without a word are over
@@ -106,31 +98,31 @@ async def test_a_broker_gives_up_a_connection_that_was_cut_for_the_next_one_of_i
 
 
 async def test_a_run_that_is_said_to_be_lost_says_that_it_is_not(
-    mosquitto: Mosquitto, database: Path, monkeypatch: pytest.MonkeyPatch
+    plain: Mosquitto, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(address, "KEEPALIVE_S", 1)
-    async with Proxy(mosquitto.port) as proxy, live(database, proxy.port), states(mosquitto) as seen:
+    async with Proxy(plain.port) as proxy, live(database, proxy.port), states(plain) as seen:
         await until(lambda: seen == ["running"])
         proxy.cut()
         await until(lambda: seen[-3:] == ["running", "lost", "running"])
 
 
-async def test_two_that_are_one_run_contradict_each_other_once(mosquitto: Mosquitto, database: Path) -> None:
-    async with states(mosquitto) as seen, live(database, mosquitto.port), live(database, mosquitto.port):
+async def test_two_that_are_one_run_contradict_each_other_once(plain: Mosquitto, database: Path) -> None:
+    async with states(plain) as seen, live(database, plain.port), live(database, plain.port):
         await asyncio.sleep(1)
         assert 2 <= len(seen) <= 4
         assert set(seen) == {"running"}
 
 
-async def test_a_status_that_somebody_deletes_comes_back(mosquitto: Mosquitto, database: Path) -> None:
-    async with live(database, mosquitto.port), states(mosquitto) as seen:
-        async with way_to(mosquitto.port).client() as other:
+async def test_a_status_that_somebody_deletes_comes_back(plain: Mosquitto, database: Path) -> None:
+    async with live(database, plain.port), states(plain) as seen:
+        async with way_to(plain.port).client() as other:
             await other.publish("spnas/run/status", b"", qos=1, retain=True)
         await until(lambda: seen[-2:] == ["", "running"])
 
 
 async def test_a_watcher_that_hears_events_does_not_take_their_run_for_lost(
-    mosquitto: Mosquitto, database: Path, monkeypatch: pytest.MonkeyPatch
+    plain: Mosquitto, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "RETURN_S", 0.4)
     with open_snapshot(database) as store:
@@ -138,7 +130,7 @@ async def test_a_watcher_that_hears_events_does_not_take_their_run_for_lost(
     status = {"state": "lost", "run": "run", "session": "s"}
 
     async def tell() -> None:
-        async with way_to(mosquitto.port).client() as run:
+        async with way_to(plain.port).client() as run:
             await run.publish("spnas/run/status", json.dumps(status), qos=1, retain=True)
             for one in events:
                 await asyncio.sleep(0.2)
@@ -147,25 +139,25 @@ async def test_a_watcher_that_hears_events_does_not_take_their_run_for_lost(
             await run.publish("spnas/run/status", json.dumps(over), qos=1, retain=True)
 
     telling = asyncio.create_task(tell())
-    target = Target(way_to(mosquitto.port), "spnas", "run")
+    target = Target(way_to(plain.port), "spnas", "run")
     assert [one async for one in client.follow(target, 0)] == events
     await telling
 
 
 async def test_a_watcher_gives_up_in_time_and_says_how_to_go_on(
-    mosquitto: Mosquitto, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    plain: Mosquitto, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(client, "GONE_S", 0.5)
     monkeypatch.setattr(client, "PAUSE_S", 0.1)
-    target, found = Target(way_to(mosquitto.port), "spnas", "run"), []
+    target, found = Target(way_to(plain.port), "spnas", "run"), []
 
     async def watch() -> None:
         async for one in client.follow(target, 0):
             found.append(one.seq)
             if one.seq == EVENTS:
-                mosquitto.stop()
+                plain.stop()
 
-    async with live(database, mosquitto.port), asyncio.timeout(20):
+    async with live(database, plain.port), asyncio.timeout(20):
         with pytest.raises(InfrastructureError, match=f"events up to {EVENTS}: go on with --after {EVENTS}"):
             await watch()
     assert found == list(range(1, EVENTS + 1))
@@ -281,12 +273,12 @@ def retained(broker: Mosquitto) -> dict[str, Any]:
 
 
 def test_what_a_broker_that_hung_missed_at_the_end_of_a_run_it_gets_when_that_is_resumed(
-    mosquitto: Mosquitto, tmp_path: Path, spnas: Spnas
+    plain: Mosquitto, tmp_path: Path, spnas: Spnas
 ) -> None:
     heard: list[int] = []
 
     async def listen() -> None:
-        async with way_to(mosquitto.port).client() as connection:
+        async with way_to(plain.port).client() as connection:
             await connection.subscribe("spnas/run/events/+", qos=1)
             async for message in connection.messages:
                 said = json.loads(message.payload)
@@ -295,12 +287,12 @@ def test_what_a_broker_that_hung_missed_at_the_end_of_a_run_it_gets_when_that_is
     async def story() -> str:
         listening = asyncio.create_task(listen())
         await asyncio.sleep(0.3)
-        process = paced(tmp_path, *mosquitto.settings)
+        process = paced(tmp_path, *plain.settings)
         await until(lambda: len(heard) > 20, timeout_s=60)
-        mosquitto.signal(signal.SIGSTOP)
+        plain.signal(signal.SIGSTOP)
         _, errors = await asyncio.to_thread(process.communicate, timeout=60)
         assert process.returncode == 0, errors
-        mosquitto.signal(signal.SIGCONT)
+        plain.signal(signal.SIGCONT)
         resumed = await asyncio.to_thread(spnas, "resume", "run", "--no-tui")
         assert resumed.returncode == 0, resumed.stderr
         assert resumed.stderr == ""
@@ -313,12 +305,12 @@ def test_what_a_broker_that_hung_missed_at_the_end_of_a_run_it_gets_when_that_is
     run = tmp_path / "run"
     assert f"spnas-orch resume {run}" in errors
     assert list(dict.fromkeys(heard)) == numbers(run)
-    stands = retained(mosquitto)
+    stands = retained(plain)
     assert (stands["state"], stands["seq"]) == ("completed", numbers(run)[-1])
-    mosquitto.stop()
+    plain.stop()
     unreached = spnas("resume", "run", "--no-tui")
     assert unreached.returncode == 0
-    assert f"publishing to localhost:{mosquitto.port}" in unreached.stderr
+    assert f"publishing to localhost:{plain.port}" in unreached.stderr
     assert "spnas-orch resume" in unreached.stderr
 
 
@@ -328,10 +320,10 @@ def numbers(run: Path) -> list[int]:
 
 
 def test_a_run_that_is_over_and_never_was_on_a_broker_is_not_published_when_it_is_resumed(
-    mosquitto: Mosquitto, spnas: Spnas
+    plain: Mosquitto, spnas: Spnas
 ) -> None:
-    mosquitto.stop()
-    told = ["--simulate", "--run-dir", "run", *mosquitto.settings]
+    plain.stop()
+    told = ["--simulate", "--run-dir", "run", *plain.settings]
     assert spnas("start", EXAMPLE / "sp_nas.yml", *told).returncode == 0
     done = spnas("resume", "run", "--no-tui")
     assert (done.returncode, done.stderr) == (0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +10,8 @@ from typing import Any
 
 from given import SPACE, TRAINER, configuration, of, search
 
-from lineage.events import (
-    Event,
-    JobFinished,
-    NetworkGiven,
-    PhaseFinished,
-)
+from lineage.events import Event, JobFinished, NetworkGiven, PhaseFinished, Recorded
+from lineage.snapshot import open_snapshot
 from lineage.store import EventStore
 from orchestrator.config import RunConfig
 from orchestrator.config_faults import parse_config
@@ -60,3 +57,12 @@ def best_of(log: Sequence[Event], step: str) -> str:
     (end,) = [event for event in of(log, PhaseFinished) if event.step == step]
     assert end.best_candidate_id is not None
     return end.best_candidate_id
+
+
+def log_in(folder: RunFolder) -> list[Recorded]:
+    with open_snapshot(folder.database) as store:
+        return list(store.read())
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

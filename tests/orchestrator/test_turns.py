@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,7 @@ def waited_s(run: Path) -> float:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "PATIENCE_S", 0.5)
     monkeypatch.setattr(turns, "LOOK_S", 0.02)
+    monkeypatch.setattr(turns, "REST_S", 0.3)
 
 
 def test_one_asks_a_live_run_at_a_time_but_nobody_waits_for_ever(live: RunFolder) -> None:
@@ -71,6 +73,14 @@ def test_one_asks_a_live_run_at_a_time_but_nobody_waits_for_ever(live: RunFolder
     first.take()  # has it
     assert waited_s(live.path) >= 0.5
     first.end()
+    assert waited_s(live.path) < 0.3
+
+
+def test_whoever_had_to_wait_leaves_the_search_some_rest(live: RunFolder) -> None:
+    first = Turns(str(live.path))
+    first.take()
+    threading.Timer(0.1, first.end).start()
+    assert 0.35 < waited_s(live.path) < 0.5 + 0.3
     assert waited_s(live.path) < 0.3
 
 

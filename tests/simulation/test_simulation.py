@@ -20,7 +20,7 @@ from lineage.events import JobFailed, JobFinished, Recorded, RunStarted
 
 SHARED_MEMORY = Path("/dev/shm")
 met = Counter[str]()  # in all stormy worlds
-SEEDS = int(os.environ.get("SPNAS_SOAK_SEEDS", "200"))
+SEEDS = int(os.environ.get("SPNAS_SOAK_SEEDS", "100"))
 
 
 @pytest.fixture
