@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class LocalRun:
         self._folder = folder
         self._last = 0
 
-    async def news(self) -> AsyncIterator[News]:
+    async def news(self) -> AsyncGenerator[News]:
         history, seen, told = History(self._folder.database), None, None
         try:
             while True:
@@ -117,7 +117,7 @@ class RemoteRun:
         self._target = target
         self._last = 0
 
-    async def news(self) -> AsyncIterator[News]:
+    async def news(self) -> AsyncGenerator[News]:
         was_there = False
         while True:
             try:
@@ -140,20 +140,20 @@ class RemoteRun:
         with _told():
             return await _asked(self._target, request)
 
-    async def query(self, statement: str, most_rows: int) -> Answer:
+    async def query(self, _statement: str, _most_rows: int, /) -> Answer:
         raise SourceError("its tables are on the machine where it runs: watch it there, or ask with spnas-orch sql")
 
-    async def export(self, statement: str, file: str) -> None:
+    async def export(self, statement: str, _file: str, /) -> None:
         await self.query(statement, 0)
 
     async def why(self, candidate_id: str) -> str:
         raise SourceError(f"its log is on the machine where it runs: spnas-orch why RUN {candidate_id} there")
 
-    async def log(self, candidate_id: str, most_lines: int) -> list[str]:
+    async def log(self, _candidate_id: str, _most_lines: int, /) -> list[str]:
         raise SourceError("its logs are on the machine where it runs")
 
 
-async def _heard(target: Target, after: int) -> AsyncIterator[News]:
+async def _heard(target: Target, after: int) -> AsyncGenerator[News]:
     async with aclosing(client.heard(target, after)) as heard:
         async for one in heard:
             match one:

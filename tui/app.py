@@ -161,7 +161,7 @@ class SpnasApp(App[None]):
     def action_help_quit(self) -> None:
         self.notify("q closes this view, and the search goes on; spnas-orch stop ends it")
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+    def get_system_commands(self, _: Screen[object], /) -> Iterable[SystemCommand]:
         for mode in self.MODES:
             yield SystemCommand(f"Show {mode}", f"The {mode} screen", lambda mode=mode: self.switch_mode(mode))
         yield SystemCommand("Pause or continue", "Begin no training, or go on", self.action_pause)

@@ -6,8 +6,7 @@ A hundred thousand candidates cost what one does to bring up to date. This modul
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from immutables import Map
 
@@ -29,8 +28,7 @@ from lineage.story import Story
 State = Literal["given", "proposed", "training", "trained", "ruled out", "abandoned"]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A network of the run, or one that was given to it.
 
     `ap` is the mean of its trainings, or of a given one what was recorded elsewhere. `params` and `flops` are predicted
@@ -66,14 +64,13 @@ class Candidate:
         return kept / max(1, kept + self.inherited.tensors_new)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(NamedTuple):
     """By id; `order` by number of proposal, `finished` by number of outcome, `children` in the order of proposal."""
 
-    by_id: Map[str, Candidate] = field(default_factory=Map)
-    order: Map[int, str] = field(default_factory=Map)
-    finished: Map[int, str] = field(default_factory=Map)
-    children: Map[str | None, Map[int, str]] = field(default_factory=Map)
+    by_id: Map[str, Candidate] = Map()
+    order: Map[int, str] = Map()
+    finished: Map[int, str] = Map()
+    children: Map[str | None, Map[int, str]] = Map()
 
     def get(self, candidate_id: str | None) -> Candidate | None:
         return None if candidate_id is None else self.by_id.get(candidate_id)
@@ -116,8 +113,7 @@ def _added(candidates: Candidates, event: CandidateProposed | NetworkGiven, **mo
     )
     parent_id = event.parent_id if event.parent_id in candidates.by_id else None
     siblings = candidates.children.get(parent_id, Map())
-    return replace(
-        candidates,
+    return candidates._replace(
         by_id=candidates.by_id.set(event.candidate_id, candidate),
         order=candidates.order.set(len(candidates.order), event.candidate_id),
         children=candidates.children.set(parent_id, siblings.set(len(siblings), event.candidate_id)),
@@ -128,14 +124,14 @@ def _assigned(candidates: Candidates, story: Story, event: JobAssigned) -> Candi
     candidate = candidates.get(event.subject_id)
     if candidate is None or candidate.state != "proposed":
         return candidates
-    return _with(candidates, replace(candidate, state="training"))
+    return _with(candidates, candidate._replace(state="training"))
 
 
 def _inherited(candidates: Candidates, story: Story, event: WeightsInherited) -> Candidates:
     candidate = candidates.get(event.child_id)
     if candidate is None or story.live_job(event) is None:
         return candidates
-    return _with(candidates, replace(candidate, inherited=event, residual=finite(event.residual)))
+    return _with(candidates, candidate._replace(inherited=event, residual=finite(event.residual)))
 
 
 def _finished(candidates: Candidates, story: Story, event: JobFinished) -> Candidates:
@@ -146,8 +142,7 @@ def _finished(candidates: Candidates, story: Story, event: JobFinished) -> Candi
     trainings = (*candidate.trainings, event)
     memory = [one.peak_memory_bytes for one in trainings if one.peak_memory_bytes is not None]
     latencies = [one.latency_ms for one in trainings if one.latency_ms is not None]
-    candidate = replace(
-        candidate,
+    candidate = candidate._replace(
         trainings=trainings,
         params=event.params or candidate.params,
         flops=event.flops or candidate.flops,
@@ -157,9 +152,9 @@ def _finished(candidates: Candidates, story: Story, event: JobFinished) -> Candi
     aps = story.aps_with(job, event)
     if aps is None:
         return _with(candidates, candidate)
-    candidate = replace(candidate, state="trained", ap=mean(aps))
+    candidate = candidate._replace(state="trained", ap=mean(aps))
     finished = candidates.finished.set(len(candidates.finished), candidate.candidate_id)
-    return replace(_with(candidates, candidate), finished=finished)
+    return _with(candidates, candidate)._replace(finished=finished)
 
 
 def _ended(candidates: Candidates, story: Story, event: JobFailed | JobCancelled) -> Candidates:
@@ -168,21 +163,29 @@ def _ended(candidates: Candidates, story: Story, event: JobFailed | JobCancelled
     candidate = None if job is None else candidates.get(job.subject_id)
     if job is None or job.attempt != event.attempt or candidate is None or candidate.state != "training":
         return candidates
-    return _with(candidates, replace(candidate, state="proposed"))
+    return _with(candidates, candidate._replace(state="proposed"))
 
 
 def _ruled_out(candidates: Candidates, story: Story, event: CandidateRuledOut) -> Candidates:
     candidate = candidates.get(event.candidate_id)
-    return candidates if candidate is None else _with(candidates, replace(candidate, state="ruled out", reason=event.limit))
+    return (
+        candidates
+        if candidate is None
+        else _with(candidates, candidate._replace(state="ruled out", reason=event.limit))
+    )
 
 
 def _abandoned(candidates: Candidates, story: Story, event: CandidateAbandoned) -> Candidates:
     candidate = candidates.get(event.candidate_id)
-    return candidates if candidate is None else _with(candidates, replace(candidate, state="abandoned", reason=event.fault))
+    return (
+        candidates
+        if candidate is None
+        else _with(candidates, candidate._replace(state="abandoned", reason=event.fault))
+    )
 
 
 def _with(candidates: Candidates, candidate: Candidate) -> Candidates:
-    return replace(candidates, by_id=candidates.by_id.set(candidate.candidate_id, candidate))
+    return candidates._replace(by_id=candidates.by_id.set(candidate.candidate_id, candidate))
 
 
 _HANDLERS: dict[type, Callable[[Candidates, Story, Any], Candidates]] = {

@@ -29,7 +29,9 @@ class Control:
     def reignite(self) -> None:
         best = self._app.state.view.story.best
         of = "the best network" if best is None else f"the best network so far ({best.candidate_id}, AP {best.ap:.3f})"
-        text = f"The backbone of {of} is retrained on classification once what trains has ended; growth goes on from it."
+        text = (
+            f"The backbone of {of} is retrained on classification once what trains has ended; growth goes on from it."
+        )
         self._confirm("Reignite now?", text, {"request": "reignite"})
 
     def stop(self) -> None:
@@ -44,7 +46,9 @@ class Control:
         if not jobs:
             self._app.notify("no job is running", severity="warning")
             return
-        options = {job.job_id: f"{job.subject_id} on {job.device}, epoch {job.epoch}/{job.epochs or '?'}" for job in jobs}
+        options = {
+            job.job_id: f"{job.subject_id} on {job.device}, epoch {job.epoch}/{job.epochs or '?'}" for job in jobs
+        }
         text = "It is ended for good, and its candidate is given up."
         self._app.push_screen(Choice("Cancel which job?", text, options), self._cancel_chosen)
 

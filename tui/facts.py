@@ -46,7 +46,7 @@ def stages(candidate: Candidate) -> list[str]:
 
 def stride(stage: int) -> int:
     """Of a stage, from 0, against the image: the stem has 4, each later stage halves."""
-    return 4 * 2**stage
+    return 4 << stage
 
 
 def _number(value: float | None) -> str:

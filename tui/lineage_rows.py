@@ -26,7 +26,7 @@ def tree(candidates: Candidates, folded: Collection[str] = (), shown: Collection
     An only child stands right beneath its parent, so a line of descent does not wander to the right.
     """
     rows: list[TreeRow] = []
-    stack = [(one, (), "") for one in reversed(_below(candidates, None, shown))]
+    stack: list[tuple[str, tuple[str, ...], str]] = [(one, (), "") for one in reversed(_below(candidates, None, shown))]
     while stack:
         candidate_id, guides, branch = stack.pop()
         children = _below(candidates, candidate_id, shown)
@@ -94,9 +94,8 @@ def change(candidate: Candidate, parent: Candidate | None) -> str:
         changes.append(f"{was_block}{ARROW}{block}")
     if serial != was_serial:
         changes.append(ARROW.join(_differing(was_serial.split("-"), serial.split("-"))))
-    if "1" in parallel.replace("2", "1") or "1" in was_parallel.replace("2", "1"):
-        if parallel != was_parallel:
-            changes.append(f"branches {was_parallel}{ARROW}{parallel}")
+    if parallel != was_parallel:
+        changes.append(f"branches {was_parallel}{ARROW}{parallel}")
     return ", ".join(changes) or "same code"
 
 

@@ -1,4 +1,4 @@
-"""Which candidates no other beats in AP and cost at once: what the view `pareto_front` says, of what a screen knows. Pure."""
+"""Which candidates no other beats in AP and cost at once: as the view `pareto_front`, of what a screen knows. Pure."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def points(candidates: Candidates, costs: Sequence[Cost]) -> list[Point]:
         assert candidate.ap is not None
         weights = (cost_of(candidate, cost) for cost in costs)
         found.append(
-            Point(candidate.candidate_id, candidate.ap, tuple(math.inf if one is None else float(one) for one in weights))
+            Point(
+                candidate.candidate_id, candidate.ap, tuple(math.inf if one is None else float(one) for one in weights)
+            )
         )
     return found
 

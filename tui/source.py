@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -57,23 +57,23 @@ class Source(Protocol):
     def name(self) -> str:
         """As the user types it."""
 
-    def news(self) -> AsyncIterator[News]:
+    def news(self) -> AsyncGenerator[News]:
         """Every event from the first on, in order, each once, and how it is heard; without end.
 
         Raises SourceError: nothing is known of the run.
         """
 
-    async def query(self, statement: str, most_rows: int) -> Answer:
+    async def query(self, statement: str, most_rows: int, /) -> Answer:
         """The answer of a SELECT. A cancelled one ends at once. Raises SourceError."""
 
-    async def export(self, statement: str, file: str) -> None:
+    async def export(self, statement: str, file: str, /) -> None:
         """Write the whole answer of a SELECT as .csv, .json or .parquet. Raises SourceError."""
 
     async def ask(self, request: dict[str, Any]) -> Recorded:
         """Ask the run for something: ``{"request": "pause"}``. The event that answers. Raises SourceError."""
 
-    async def why(self, candidate_id: str) -> str:
+    async def why(self, candidate_id: str, /) -> str:
         """Why a candidate is what it is, as text. Raises SourceError."""
 
-    async def log(self, candidate_id: str, most_lines: int) -> list[str]:
+    async def log(self, candidate_id: str, most_lines: int, /) -> list[str]:
         """The last lines that the trainings of a candidate wrote. Raises SourceError."""

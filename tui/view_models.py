@@ -1,7 +1,7 @@
 """What the screens show, as a value: `SearchView` is a pure fold of the recorded events.
 
 The view holds what is in flight and the leaders (`lineage.story`), every candidate (`tui.candidates`), sums, and the last
-`LINES` lines, so it grows with the candidates alone, and folding an event costs microseconds. Stale reports of a job
+lines (`tui.lines`), so it grows with the candidates alone, and folding an event costs microseconds. Stale reports of a job
 (another attempt took over) change nothing. This module must not know Textual, nor any clock: every time comes from an
 event.
 """
@@ -38,12 +38,10 @@ from lineage.events import (
     WorkerStarted,
     WorkerUnblocked,
 )
-from lineage.narration import narrate
 from lineage.story import Job, Leader, Story, advance
 from tui.candidates import Candidates, follow
+from tui.lines import Lines, tell
 from tui.phases import PhaseView, planned, with_phase
-
-LINES = 2000
 
 Status = Literal["waiting", "running", "paused", "stopping", "lost", "interrupted", "finished", "failed"]
 LIVE: tuple[Status, ...] = ("waiting", "running", "paused", "stopping")
@@ -64,22 +62,10 @@ class ReignitionView(NamedTuple):
     successor_id: str | None = None
 
 
-class Line(NamedTuple):
-    """An event as a line; `seconds` since the run began, `subject_id` the candidate or reignition, where it has one."""
-
-    seq: int
-    seconds: float
-    text: str
-    kind: str
-    subject_id: str = ""
-    device: str = ""
-
-
 class SearchView(NamedTuple):
     """The state of a run; `workers` are the names of the devices with a live worker, `blocked` what they wait for.
 
-    `lines` are numbered from the first to `told`; the last `LINES` are there. `busy_s` and `epochs` are sums over all
-    trainings that ended well.
+    `busy_s` and `epochs` are sums over all trainings that ended well.
     """
 
     story: Story = Story()
@@ -92,8 +78,7 @@ class SearchView(NamedTuple):
     workers: Mapping[str, str] = Map()
     blocked: Mapping[str, str] = Map()
     reignitions: tuple[ReignitionView, ...] = ()
-    lines: Map[int, Line] = Map()
-    told: int = 0
+    lines: Lines = Lines()
     proposed: int = 0
     trained: int = 0
     abandoned: int = 0
@@ -120,10 +105,6 @@ class SearchView(NamedTuple):
         jobs = {job.device: job for job in self.story.jobs.values()}
         return tuple((device, jobs.get(device)) for device in sorted({*self.workers, *jobs}, key=_device_order))
 
-    def lines_after(self, number: int) -> list[Line]:
-        """Those told after so many; as far as they are still there."""
-        return [self.lines[one] for one in range(max(number, self.told - LINES) + 1, self.told + 1)]
-
     def fraction(self, phase: PhaseView) -> float:
         """How much of a phase is done, 0 to 1, counting the epochs of trainings that its candidates have behind them."""
         if phase.state == "done":
@@ -148,30 +129,14 @@ def fold(view: SearchView, recorded: Recorded) -> SearchView:
     handler = _HANDLERS.get(type(event))
     changed = view if handler is None else handler(view, event, recorded)
     started = changed.started or recorded.ts
-    changed = changed._replace(
+    return changed._replace(
         story=advance(before, recorded),
         candidates=follow(changed.candidates, before, event),
+        lines=tell(changed.lines, before, recorded, started),
         last_seq=recorded.seq,
         started=started,
         last_ts=recorded.ts,
     )
-    text = narrate(before, recorded)
-    return changed if text is None else _told(changed, before, recorded, text)
-
-
-def _told(view: SearchView, before: Story, recorded: Recorded, text: str) -> SearchView:
-    event = recorded.event
-    job_id: str = getattr(event, "job_id", "")
-    job = view.story.jobs.get(job_id) or before.jobs.get(job_id)
-    subject_id = job.subject_id if job else getattr(event, "candidate_id", None) or getattr(event, "reignition_id", "")
-    device: str = job.device if job else getattr(event, "device", "")
-    assert view.started is not None
-    seconds = (recorded.ts - view.started).total_seconds()
-    told = view.told + 1
-    lines = view.lines.set(told, Line(recorded.seq, seconds, text, event.kind, subject_id, device))
-    if told - LINES in lines:
-        lines = lines.delete(told - LINES)
-    return view._replace(lines=lines, told=told)
 
 
 def _run_started(view: SearchView, event: RunStarted, recorded: Recorded) -> SearchView:

@@ -7,7 +7,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,7 @@ async def ask(target: Target, body: dict[str, Any], by: str) -> dict[str, Any]:
         raise _unreached(target, error) from error
 
 
-async def follow(target: Target, after: int) -> AsyncIterator[Recorded]:
+async def follow(target: Target, after: int) -> AsyncGenerator[Recorded]:
     """Every event after a sequence number, in order, each once; ends with the run. Tries a broker again that goes away.
 
     Raises:
@@ -100,10 +100,12 @@ async def follow(target: Target, after: int) -> AsyncIterator[Recorded]:
         if isinstance(one, Recorded):
             yield one
         elif isinstance(one, Gone):
-            sys.stderr.write(f"note: the broker on {_at(target)} is gone ({one.reason}); it is tried again for {GONE_S:.0f} s\n")
+            sys.stderr.write(
+                f"note: the broker on {_at(target)} is gone ({one.reason}); it is tried again for {GONE_S:.0f} s\n"
+            )
 
 
-async def heard(target: Target, after: int, patience_s: float = GONE_S) -> AsyncIterator[Heard]:
+async def heard(target: Target, after: int, patience_s: float = GONE_S) -> AsyncGenerator[Heard]:
     """As `follow`; also where the run stands, what its devices do, and that the broker is gone. Raises as `follow`."""
     last, gone_at, has_begun = after, None, False
     while True:
@@ -125,13 +127,13 @@ async def heard(target: Target, after: int, patience_s: float = GONE_S) -> Async
                 yield Gone(_reason(error))
             elif now - gone_at > patience_s:
                 raise InfrastructureError(
-                    f"the broker on {_at(target)} did not come back within {patience_s:.0f} s ({_reason(error)}); you have the "
-                    f"events up to {last}: go on with --after {last}"
+                    f"the broker on {_at(target)} did not come back within {patience_s:.0f} s ({_reason(error)}); you have "
+                    f"the events up to {last}: go on with --after {last}"
                 ) from error
             await asyncio.sleep(PAUSE_S)
 
 
-async def _followed(session: _Session, last: int) -> AsyncIterator[Recorded | Status | Uses]:
+async def _followed(session: _Session, last: int) -> AsyncGenerator[Recorded | Status | Uses]:
     """Live events, and pages of those that are missing before them; status and uses of devices as they change."""
     question, lost_at = _Question(), None
     await session.ask_for_events(last)

@@ -1,7 +1,8 @@
 """What is said on the bus: topics, requests and their signatures. Pure.
 
 Below ``<prefix>/<run>/``: ``events/<Kind>`` carry every event once it is durable; ``status`` is retained, and the broker's
-word of a run that is gone is ``lost``; ``devices`` says now and then what the devices do; requests go to ``requests/<client>``, answers come on ``replies/<client>``. A request
+word of a run that is gone is ``lost``; ``devices`` says now and then what the devices do; requests go to
+``requests/<client>``, answers come on ``replies/<client>``. A request
 that changes something is signed with the key in the run's ``endpoint.json``, over the session that the status names and an
 id that is taken once: a broker that lets everyone in, or a listener that says again what it heard, changes nothing.
 """

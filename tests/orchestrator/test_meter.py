@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pynvml
@@ -83,7 +84,7 @@ def test_a_cuda_device_is_the_one_that_is_visible_by_that_number(
 
 
 def test_where_there_is_no_nvml_a_cuda_device_has_its_workers_memory(worker: list[subprocess.Popen[str]]) -> None:
-    if os.path.exists("/dev/nvidia0"):
+    if Path("/dev/nvidia0").exists():
         pytest.skip("this machine has NVML")
     worker.append(start(IDLE, "cuda:0"))
     (use,) = Meter(os.getpid()).read().devices

@@ -1,6 +1,5 @@
 """The look of the screens: pictures that change only when someone means to change them."""
 
-
 import pytest
 
 from lineage.events import RunFinished, RunPaused, RunStopped
@@ -43,7 +42,10 @@ def stored(made_up, tmp_path):
 def events(made_up):
     """Two candidates of different cost, an abandoned one, a reignition, and one in training."""
     run = made_up.running_run(simulated=True)
-    return [one.model_copy(update={"flops": 90_000_000}) if getattr(one, "candidate_id", "") == "s-0001" else one for one in run]
+    return [
+        one.model_copy(update={"flops": 90_000_000}) if getattr(one, "candidate_id", "") == "s-0001" else one
+        for one in run
+    ]
 
 
 @pytest.mark.parametrize("size", SIZES)

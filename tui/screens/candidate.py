@@ -20,7 +20,7 @@ from tui.source import Answer, SourceError, literal
 from tui.state import State
 from tui.widgets.grid import Cell, Column, Grid
 from tui.widgets.network import Network
-from tui.widgets.plot import Canvas, Plot
+from tui.widgets.plot import Canvas, Plot, Points
 
 MOST_EVENTS, MOST_LINES = 1000, 1000
 PANES = ("network", "curves", "why", "events", "log")
@@ -71,7 +71,9 @@ class CandidateScreen(RunScreen):
         sign = "" if state.chosen else " (the best so far)"
         title = f"{candidate.candidate_id}{sign}  {candidate.code}"
         self.query_one("#candidate-title", Static).update(title)
-        self.query_one("#facts", Static).update("\n".join(f"{name:<11}{text}" for name, text in facts(candidate).items()))
+        self.query_one("#facts", Static).update(
+            "\n".join(f"{name:<11}{text}" for name, text in facts(candidate).items())
+        )
         self.query_one(Network).show(candidate, parent)
         self._load()
 
@@ -141,7 +143,7 @@ class CandidateScreen(RunScreen):
             return None
 
 
-def _draw(points: np.ndarray, canvas: Canvas) -> None:
+def _draw(points: Points, canvas: Canvas) -> None:
     if len(points) == 0:
         return
     canvas.set_xlimits(0.5, float(points[:, 0].max()) + 0.5)

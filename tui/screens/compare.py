@@ -41,7 +41,7 @@ def rows(candidates: Candidates, one: Candidate, other: Candidate) -> list[tuple
         a = first[number] if number < len(first) else ""
         b = second[number] if number < len(second) else ""
         found.append((f"stage {number + 1}", a, b))
-    lines = [(Cell(name, "dim"), *_marked(a, b)) for name, a, b in found]
+    lines: list[tuple[Cell, ...]] = [(Cell(name, "dim"), *_marked(a, b)) for name, a, b in found]
     behind = set(path(candidates, other.candidate_id))
     shared = [candidate for candidate in path(candidates, one.candidate_id) if candidate in behind]
     common = shared[-1] if shared else "none"

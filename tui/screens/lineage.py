@@ -64,7 +64,10 @@ class LineageScreen(RunScreen):
 
     def show(self, state: State) -> None:
         changed = state.view.candidates is not self._view.candidates
-        if state.view.candidates.finished is not self._view.candidates.finished or state.view.ruled_out != self._view.ruled_out:
+        if (
+            state.view.candidates.finished is not self._view.candidates.finished
+            or state.view.ruled_out != self._view.ruled_out
+        ):
             weighed = pareto.points(state.view.candidates, pareto.objectives(state.view))
             self._front = {point.candidate_id for point in pareto.front(weighed)}
         self._view = state.view

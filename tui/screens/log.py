@@ -10,9 +10,10 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from lineage.wording import duration
+from tui.lines import LINES, Line
 from tui.screens.run import RunScreen
 from tui.state import State
-from tui.view_models import LINES, Line, SearchView
+from tui.view_models import SearchView
 from tui.widgets.filter import Filter
 from tui.widgets.grid import Cell, Column, Grid
 
@@ -51,11 +52,11 @@ class LogScreen(RunScreen):
 
     def show(self, state: State) -> None:
         self._view = state.view
-        if state.view.told < self._told:
+        if state.view.lines.told < self._told:
             self._told, self._lines = 0, []
-        if state.view.told != self._told:
-            fresh = [line for line in state.view.lines_after(self._told) if matches(line, self._words)]
-            self._told = state.view.told
+        if state.view.lines.told != self._told:
+            fresh = [line for line in state.view.lines.after(self._told) if matches(line, self._words)]
+            self._told = state.view.lines.told
             self._lines = [*self._lines, *fresh][-LINES:]
             self._refill()
 
@@ -71,7 +72,7 @@ class LogScreen(RunScreen):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._words = tuple(event.value.split())
-        self._lines = [line for line in self._view.lines_after(0) if matches(line, self._words)]
+        self._lines = [line for line in self._view.lines.after(0) if matches(line, self._words)]
         self._refill()
 
     def on_filter_closed(self) -> None:

@@ -54,7 +54,7 @@ class ParetoScreen(RunScreen):
         self._cost = COSTS[(COSTS.index(self._cost) + 1) % len(COSTS)]
         self._refill()
 
-    def on_grid_highlighted(self, event: Grid.Highlighted) -> None:
+    def on_grid_highlighted(self) -> None:
         self._redraw()
 
     def on_grid_chosen(self, event: Grid.Chosen) -> None:

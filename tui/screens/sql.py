@@ -113,10 +113,12 @@ class SqlScreen(RunScreen):
         self._show(answer)
 
     def _show(self, answer: Answer) -> None:
-        numbers = [any(isinstance(row[n], int | float) for row in answer.rows[:100]) for n in range(len(answer.columns))]
+        numbers = [
+            any(isinstance(row[n], int | float) for row in answer.rows[:100]) for n in range(len(answer.columns))
+        ]
         columns = [Column(name, is_number) for name, is_number in zip(answer.columns, numbers, strict=True)]
         grid = self.query_one("#answer", Grid)
-        grid.show(0, lambda row: (), ())
+        grid.show(0, lambda _: (), ())
         grid.show(len(answer.rows), lambda row: tuple(_cell(value) for value in answer.rows[row]), columns)
         grid.move_to(0)
 

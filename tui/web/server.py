@@ -28,7 +28,7 @@ def serve(command: str, title: str, port: int) -> None:
     _Server(command, HOST, taken, title, templates_path=PAGE).serve()
 
 
-class _Server(Server):  # type: ignore[misc] # textual-serve has no types
+class _Server(Server):
     """Asks everyone for the secret, once: then the browser has it as a cookie, which no other site can use."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -38,7 +38,7 @@ class _Server(Server):  # type: ignore[misc] # textual-serve has no types
     def initialize_logging(self) -> None:
         logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
 
-    async def on_startup(self, app: web.Application) -> None:
+    async def on_startup(self, _: web.Application) -> None:
         sys.stdout.write(f"open {self.public_url}/?secret={self.secret}\nCtrl-C ends this; the run goes on\n")
         sys.stdout.flush()
 

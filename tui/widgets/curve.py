@@ -6,7 +6,7 @@ import numpy as np
 
 from tui.candidates import Candidates
 from tui.view_models import SearchView
-from tui.widgets.plot import Canvas, Plot
+from tui.widgets.plot import Canvas, Plot, Points
 
 
 class Curve(Plot):
@@ -38,7 +38,7 @@ def _draw(canvas: Canvas, view: SearchView) -> None:
         canvas.vertical(max(0.5, one.after + 0.5), "stall" if one.trigger == "stall" else "mark")
 
 
-def _aps(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+def _aps(candidates: Candidates) -> tuple[Points, Points]:
     """Number of outcome, from 1, and AP; of those within the limits."""
     numbers, aps = [], []
     for number in range(len(candidates.finished)):

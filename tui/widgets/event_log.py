@@ -11,7 +11,8 @@ from textual.events import Resize
 from textual.widgets import RichLog
 
 from lineage.wording import duration
-from tui.view_models import Line, SearchView
+from tui.lines import Line
+from tui.view_models import SearchView
 
 TIME_WIDTH = 7
 MOST = 100  # lines that are written at once: of a flood nobody reads more
@@ -36,9 +37,9 @@ class EventLog(RichLog):
     def show(self, view: SearchView) -> None:
         self._view = view
         width = max(self.min_width, self.scrollable_content_region.width)
-        for line in view.lines_after(max(self._written, view.told - MOST)):
+        for line in view.lines.after(max(self._written, view.lines.told - MOST)):
             self.write(_wrapped(line, width), width=width)
-        self._written = view.told
+        self._written = view.lines.told
 
     def on_resize(self, event: Resize) -> None:
         """Wrap all lines anew when the width is another."""

@@ -77,7 +77,7 @@ class Grid(ScrollView, can_focus=True):
         super().__init__(id=id, classes=classes)
         self._columns = tuple(columns)
         self._widths = [cell_len(column.title) for column in self._columns]
-        self._row: Callable[[int], Row] = lambda number: ()
+        self._row: Callable[[int], Row] = lambda _: ()
         self.row_count = 0
         self.cursor_row = 0
         self.cursor_column = 0
@@ -193,9 +193,7 @@ class Grid(ScrollView, can_focus=True):
         """The headings cover the first line."""
         left = sum(self._widths[: self.cursor_column]) + len(GAP) * self.cursor_column
         width = self._widths[self.cursor_column] if self._widths else 1
-        self.scroll_to_region(
-            Region(left, self.cursor_row, width, 2), animate=False, immediate=True, force=True
-        )
+        self.scroll_to_region(Region(left, self.cursor_row, width, 2), animate=False, immediate=True, force=True)
 
     def _column_at(self, x: int) -> int:
         right = 0

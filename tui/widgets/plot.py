@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.events import Resize
 from textual.geometry import Region
 from textual_plot import HiResMode, PlotWidget
 from textual_plot.axis_formatter import NumericAxisFormatter
 
 from lineage.wording import quantity
 
-Points = np.ndarray
+Points = NDArray[np.float64]
 
 
 class _Quantities(NumericAxisFormatter):
@@ -65,14 +65,14 @@ class Plot(Vertical):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._draw: Callable[[Canvas], None] = lambda canvas: None
+        self._draw: Callable[[Canvas], None] = lambda _: None
         self.canvas = Canvas()
 
     def compose(self) -> ComposeResult:
         yield self.canvas
 
     def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, lambda theme: self.call_after_refresh(self.redraw))
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.call_after_refresh(self.redraw))
 
     def draw(self, draw: Callable[[Canvas], None]) -> None:
         self._draw = draw
@@ -82,5 +82,5 @@ class Plot(Vertical):
         self.canvas.clear()
         self._draw(self.canvas)
 
-    def on_resize(self, event: Resize) -> None:
+    def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
