@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from orchestrator import delivery, querying
 from orchestrator.errors import InfrastructureError, OrchestratorError
 from orchestrator.live import client, endpoint, targets
 from orchestrator.live.client import Gone, Target
-from orchestrator.live.history import History
 from orchestrator.live.messages import Status, Uses
 from orchestrator.requests import user_name
 from orchestrator.run_folder import RunFolder
@@ -26,7 +26,7 @@ from tui.source import Answer, Contact, DeviceUse, News, SourceError
 
 POLL_S = 0.5
 RETRY_S = 2.0
-PAGE, PAGE_BYTES = 2000, 2**22
+PAGE = 2000
 ASKING = querying.Asking("rows", seconds=600.0, memory_bytes=10**9)
 
 
@@ -39,14 +39,13 @@ class LocalRun:
         self._last = 0
 
     async def news(self) -> AsyncGenerator[News]:
-        history, seen, told = History(self._folder.database), None, None
+        seen, told = None, None
         try:
             while True:
                 is_live, state = self._folder.process() is not None, stamp(self._folder.database)
                 if state != seen:
                     seen = state
-                    while page := await asyncio.to_thread(history.after, self._last, PAGE, PAGE_BYTES):
-                        self._last = page[-1].seq
+                    async for page in self._past():
                         yield page
                 if is_live != told:
                     told = is_live
@@ -61,8 +60,15 @@ class LocalRun:
                 await asyncio.sleep(POLL_S)
         except LineageError as error:
             raise SourceError(str(error)) from error
-        finally:
-            history.close()
+
+    async def _past(self) -> AsyncGenerator[list[Recorded]]:
+        """The events that the store has after the last one."""
+        with ExitStack() as kept:
+            store = await asyncio.to_thread(kept.enter_context, open_snapshot(self._folder.database))
+            events = store.read(after_seq=self._last)
+            while page := await asyncio.to_thread(lambda: list(islice(events, PAGE))):
+                self._last = page[-1].seq
+                yield page
 
     def _target(self) -> Target | None:
         """Where a live run can be heard, once it has told."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import UserError
 from orchestrator.live import targets
 from orchestrator.run_folder import find_run
 from orchestrator.viewing import LocalRun, RemoteRun
 from tui.source import Source
+
+if TYPE_CHECKING:
+    from tui.app import SpnasApp
 
 COMMAND = (sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "watch")
 
@@ -21,14 +26,20 @@ def watch(run: str, ca: Path | None) -> None:
     Raises:
         UserError: there is no such run, or nothing is known of it.
     """
-    from tui.app import SpnasApp
-
-    app = SpnasApp(_source(run, ca))
+    app = app_of(_source(run, ca))
     app.run()
     if app.failure is not None:
         raise UserError(str(app.failure))
     if app.return_code:
         raise SystemExit(app.return_code)  # Textual has told what is wrong with it
+
+
+def app_of(source: Source) -> SpnasApp:
+    """The UI of a run. What it folds it keeps, so this process looks for rubbish seldom."""
+    from tui.app import SpnasApp
+
+    gc.set_threshold(100_000, 100, 100)
+    return SpnasApp(source)
 
 
 def serve(run: str, ca: Path | None, port: int) -> None:

@@ -124,8 +124,8 @@ class SpnasApp(App[None]):
             screen.tick(self.state)
 
     def _seen(self) -> RunScreen | None:
-        """The screen that is to be brought up to date: none while a question stands before it."""
-        screen = self.screen
+        """The screen that is to be brought up to date: none while a question stands before it, or at the end."""
+        screen = self.screen if self.is_running else None
         return screen if isinstance(screen, RunScreen) and screen.is_ready else None
 
     def open_candidate(self, candidate_id: str) -> None:

@@ -62,7 +62,7 @@ class SqlScreen(RunScreen):
         Binding("escape", "stop_query", "Cancel"),
         Binding("ctrl+s", "keep", "Keep"),
         Binding("ctrl+o", "open_kept", "Kept"),
-        Binding("ctrl+e", "export", "Export"),
+        Binding("ctrl+e", "export", "Export", priority=True),  # the editor has it for the end of a line
     ]
 
     def __init__(self) -> None:
