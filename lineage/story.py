@@ -106,6 +106,8 @@ class Story(NamedTuple):
 
     def aps_with(self, job: Job, event: JobFinished) -> list[float | None] | None:
         """AP of every training of the job's candidate, if `event` is the last of them."""
+        if job.repeats == 1:
+            return [event.ap]
         aps = {**self.aps.get(job.subject_id, {}), job.repeat: event.ap}
         wanted = range(1, job.repeats + 1)
         return [aps[repeat] for repeat in wanted] if all(repeat in aps for repeat in wanted) else None

@@ -8,10 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.broker_url import is_url
 from orchestrator.errors import UserError
-from orchestrator.live import targets
-from orchestrator.run_folder import find_run
-from orchestrator.viewing import LocalRun, RemoteRun
 from tui.source import Source
 
 if TYPE_CHECKING:
@@ -59,4 +57,12 @@ def serve(run: str, ca: Path | None, port: int) -> None:
 
 
 def _source(run: str, ca: Path | None) -> Source:
-    return RemoteRun(targets.remote(run, ca), run) if targets.is_url(run) else LocalRun(find_run(run), run)
+    if is_url(run):
+        from orchestrator.live import targets
+        from orchestrator.viewing_remote import RemoteRun
+
+        return RemoteRun(targets.remote(run, ca), run)
+    from orchestrator.run_folder import find_run
+    from orchestrator.viewing import LocalRun
+
+    return LocalRun(find_run(run), run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from time import monotonic
 from typing import ClassVar
 
 from immutables import Map
@@ -32,7 +33,8 @@ from tui.view_models import fold
 
 REFRESH_S = 0.05
 TICK_S = 1.0
-SLICE = 200  # events between which the screen may do other things
+CATCH_UP_S = 2.0
+SLICE = 500  # events between which the screen may do other things
 
 
 def _utc_now() -> datetime:
@@ -71,6 +73,7 @@ class SpnasApp(App[None]):
         self.state = State(source.name, clock())
         self._clock = clock
         self._shown = self.state
+        self._shown_at = 0.0
         self._control = Control(self)
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -100,9 +103,7 @@ class SpnasApp(App[None]):
 
     async def _fold(self, events: Sequence[Recorded]) -> None:
         for start in range(0, len(events), SLICE):
-            view = self.state.view
-            for recorded in events[start : start + SLICE]:
-                view = fold(view, recorded)
+            view = fold(self.state.view, *events[start : start + SLICE])
             self.state = self.state._replace(view=view, heard=self._heard(view.last_ts, view.story.simulated))
             await asyncio.sleep(0)
 
@@ -111,12 +112,15 @@ class SpnasApp(App[None]):
         return now if simulated or last is None else min(last, now)
 
     def _refresh(self) -> None:
-        """Show what is new, on the screen that is seen."""
+        """Show what is new, on the screen that is seen; seldom while the past is read, which takes longer so."""
         if self.state is self._shown or (screen := self._seen()) is None:
+            return
+        if self.state.contact.state == "connecting" and monotonic() - self._shown_at < CATCH_UP_S:
             return
         self.state = self._shown = self.state._replace(now=self._clock())
         screen.show(self.state)
         screen.tick(self.state)
+        self._shown_at = monotonic()
 
     def _tick(self) -> None:
         if self.state.is_live and (screen := self._seen()) is not None:

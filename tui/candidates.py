@@ -142,17 +142,18 @@ def _finished(candidates: Candidates, story: Story, event: JobFinished) -> Candi
     trainings = (*candidate.trainings, event)
     memory = [one.peak_memory_bytes for one in trainings if one.peak_memory_bytes is not None]
     latencies = [one.latency_ms for one in trainings if one.latency_ms is not None]
+    aps = story.aps_with(job, event)
     candidate = candidate._replace(
         trainings=trainings,
         params=event.params or candidate.params,
         flops=event.flops or candidate.flops,
         memory_bytes=max(memory, default=None),
         latency_ms=mean(latencies) if latencies else None,
+        state=candidate.state if aps is None else "trained",
+        ap=candidate.ap if aps is None else mean(aps),
     )
-    aps = story.aps_with(job, event)
     if aps is None:
         return _with(candidates, candidate)
-    candidate = candidate._replace(state="trained", ap=mean(aps))
     finished = candidates.finished.set(len(candidates.finished), candidate.candidate_id)
     return _with(candidates, candidate)._replace(finished=finished)
 

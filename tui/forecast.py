@@ -1,4 +1,4 @@
-"""How long a run will still take, judged by what its trainings took so far. Pure."""
+"""How far a run is, and how long it will still take, judged by what its trainings took so far. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from datetime import datetime
 
 from tui.phases import PhaseView
 from tui.view_models import SearchView
+
+
+def fraction(view: SearchView, phase: PhaseView) -> float:
+    """How much of a phase is done, 0 to 1, counting the epochs of trainings that its candidates have behind them."""
+    if phase.state == "done":
+        return 1.0
+    story = view.story
+    ongoing = [one for one in story.candidates.values() if one.step == phase.step and not story.is_control(one)]
+    parts = {one.candidate_id: len(story.aps.get(one.candidate_id, {})) / one.seeds for one in ongoing}
+    for job in story.jobs.values():
+        if job.epochs and job.subject_id in parts:
+            parts[job.subject_id] += job.epoch / job.epochs / job.repeats
+    return min(1.0, (phase.trained + phase.abandoned + sum(parts.values())) / phase.total) if phase.total else 0.0
 
 
 def seconds_left(view: SearchView, now: datetime) -> float | None:

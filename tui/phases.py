@@ -1,4 +1,4 @@
-"""Pipeline steps as the screens show them. Pure."""
+"""Pipeline steps, and reignitions in them, as the screens show them. Pure."""
 
 from __future__ import annotations
 
@@ -37,18 +37,27 @@ class PhaseView(NamedTuple):
         return self.max_sample or self.proposed or None
 
 
+class ReignitionView(NamedTuple):
+    """A reignition of `candidate_id`; `successor_id` is the candidate that growth went on from.
+
+    `after` are the candidates that had an outcome when it was proposed.
+    """
+
+    reignition_id: str
+    candidate_id: str
+    after: int
+    trigger: Literal["stall", "start", "request"] = "stall"
+    state: Literal["running", "done", "abandoned"] = "running"
+    accuracy: float | None = None
+    successor_id: str | None = None
+
+
 def planned(config: Mapping[str, Any]) -> tuple[PhaseView, ...]:
     """The steps of a configuration that may lack anything: a step without a limit has none."""
     pipeline = config.get("pipeline")
     if not isinstance(pipeline, list | tuple):
         return ()
     return tuple(_planned(str(step), config.get(str(step))) for step in pipeline)
-
-
-def with_phase(phases: tuple[PhaseView, ...], step: str, **changes: Any) -> tuple[PhaseView, ...]:
-    """The phases with one of them changed, which is added where it is not known."""
-    known = phases if any(phase.step == step for phase in phases) else (*phases, PhaseView(step))
-    return tuple(phase._replace(**changes) if phase.step == step else phase for phase in known)
 
 
 def _planned(step: str, section: object) -> PhaseView:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
 
 from immutables import Map
@@ -41,25 +42,10 @@ from lineage.events import (
 from lineage.story import Job, Leader, Story, advance
 from tui.candidates import Candidates, follow
 from tui.lines import Lines, tell
-from tui.phases import PhaseView, planned, with_phase
+from tui.phases import PhaseView, ReignitionView, planned
 
 Status = Literal["waiting", "running", "paused", "stopping", "lost", "interrupted", "finished", "failed"]
 LIVE: tuple[Status, ...] = ("waiting", "running", "paused", "stopping")
-
-
-class ReignitionView(NamedTuple):
-    """A reignition of `candidate_id`; `successor_id` is the candidate that growth went on from.
-
-    `after` are the candidates that had an outcome when it was proposed.
-    """
-
-    reignition_id: str
-    candidate_id: str
-    after: int
-    trigger: Literal["stall", "start", "request"] = "stall"
-    state: Literal["running", "done", "abandoned"] = "running"
-    accuracy: float | None = None
-    successor_id: str | None = None
 
 
 class SearchView(NamedTuple):
@@ -85,7 +71,7 @@ class SearchView(NamedTuple):
     ruled_out: int = 0
     failed_attempts: int = 0
     busy_s: float = 0.0
-    epochs: int = 0
+    epochs: float = 0.0
     last_seq: int = 0
     started: datetime | None = None
     last_ts: datetime | None = None
@@ -105,155 +91,172 @@ class SearchView(NamedTuple):
         jobs = {job.device: job for job in self.story.jobs.values()}
         return tuple((device, jobs.get(device)) for device in sorted({*self.workers, *jobs}, key=_device_order))
 
-    def fraction(self, phase: PhaseView) -> float:
-        """How much of a phase is done, 0 to 1, counting the epochs of trainings that its candidates have behind them."""
-        if phase.state == "done":
-            return 1.0
-        ongoing = [
-            candidate
-            for candidate in self.story.candidates.values()
-            if candidate.step == phase.step and not self.story.is_control(candidate)
-        ]
-        parts = {one.candidate_id: len(self.story.aps.get(one.candidate_id, {})) / one.seeds for one in ongoing}
-        for job in self.story.jobs.values():
-            if job.epochs and job.subject_id in parts:
-                parts[job.subject_id] += job.epoch / job.epochs / job.repeats
-        return min(1.0, (phase.trained + phase.abandoned + sum(parts.values())) / phase.total) if phase.total else 0.0
+
+def fold(view: SearchView, *events: Recorded) -> SearchView:
+    """The view after more events; one that is in the view already changes nothing."""
+    draft = _Draft(view)
+    for recorded in events:
+        if recorded.seq > draft.last_seq:
+            draft.take(recorded)
+    return draft.view()
 
 
-def fold(view: SearchView, recorded: Recorded) -> SearchView:
-    """The view after one more event; an event that is in the view already changes nothing."""
-    if recorded.seq <= view.last_seq:
-        return view
-    event, before = recorded.event, view.story
-    handler = _HANDLERS.get(type(event))
-    changed = view if handler is None else handler(view, event, recorded)
-    started = changed.started or recorded.ts
-    return changed._replace(
-        story=advance(before, recorded),
-        candidates=follow(changed.candidates, before, event),
-        lines=tell(changed.lines, before, recorded, started),
-        last_seq=recorded.seq,
-        started=started,
-        last_ts=recorded.ts,
-    )
+class _Draft(SimpleNamespace):
+    """The fields of a view, while events change them one by one: a new view for each would take most of the time."""
+
+    story: Story
+    candidates: Candidates
+    status: Status
+    workers: Mapping[str, str]
+    blocked: Mapping[str, str]
+    reignitions: tuple[ReignitionView, ...]
+    lines: Lines
+    started: datetime | None
+
+    def __init__(self, view: SearchView) -> None:
+        super().__init__()
+        self.begin(view)
+
+    def begin(self, view: SearchView) -> None:
+        vars(self).update(view._asdict())
+        self.steps = {phase.step: phase for phase in view.phases}
+
+    def view(self) -> SearchView:
+        fields = {**vars(self), "phases": tuple(self.steps.values())}
+        del fields["steps"]
+        return SearchView(**fields)
+
+    def take(self, recorded: Recorded) -> None:
+        event = recorded.event
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event, recorded)
+        before = self.story
+        self.started = self.started or recorded.ts
+        self.candidates = follow(self.candidates, before, event)
+        self.lines = tell(self.lines, before, recorded, self.started)
+        self.story = advance(before, recorded)
+        self.last_seq, self.last_ts = recorded.seq, recorded.ts
+
+    def change_phase(self, step: str, **changes: Any) -> None:
+        self.steps[step] = self.steps.get(step, PhaseView(step))._replace(**changes)
+
+    def count(self, proposal: CandidateProposed, what: Literal["proposed", "trained", "abandoned"]) -> None:
+        """One more in a candidate's step."""
+        name: str = what
+        if self.story.is_control(proposal):
+            if what != "trained":
+                return
+            name = "controls"
+        known = self.steps.get(proposal.step, PhaseView(proposal.step))
+        self.change_phase(proposal.step, **{name: getattr(known, name) + 1})
+
+    def change_reignition(self, reignition_id: str, **changes: Any) -> None:
+        self.reignitions = tuple(
+            one._replace(**changes) if one.reignition_id == reignition_id else one for one in self.reignitions
+        )
+
+    def unblock(self, device: str) -> None:
+        if device in self.blocked:
+            self.blocked = {name: why for name, why in self.blocked.items() if name != device}
 
 
-def _run_started(view: SearchView, event: RunStarted, recorded: Recorded) -> SearchView:
-    return SearchView(status="running", phases=planned(event.config), config=event.config, slots=event.slots)
+def _run_started(draft: _Draft, event: RunStarted, recorded: Recorded) -> None:
+    draft.begin(SearchView(status="running", phases=planned(event.config), config=event.config, slots=event.slots))
 
 
-def _run_ended(view: SearchView, event: RunStopped | RunFinished, recorded: Recorded) -> SearchView:
-    status: Status = "interrupted"
+def _run_ended(draft: _Draft, event: RunStopped | RunFinished, recorded: Recorded) -> None:
+    draft.status = "interrupted"
     if isinstance(event, RunFinished):
-        status = "finished" if event.outcome == "completed" else "failed"
-    return view._replace(status=status, reason=event.reason, workers=Map(), blocked=Map())
+        draft.status = "finished" if event.outcome == "completed" else "failed"
+    draft.reason, draft.workers, draft.blocked = event.reason, Map(), Map()
 
 
-def _run_goes_on(view: SearchView, event: RunResumed | RunContinued, recorded: Recorded) -> SearchView:
-    changed = view._replace(status="running", reason="")
-    return changed._replace(workers=Map(), blocked=Map()) if isinstance(event, RunResumed) else changed
+def _run_goes_on(draft: _Draft, event: RunResumed | RunContinued, recorded: Recorded) -> None:
+    draft.status, draft.reason = "running", ""
+    if isinstance(event, RunResumed):
+        draft.workers, draft.blocked = Map(), Map()
 
 
-def _run_held(view: SearchView, event: RunPaused | StopRequested, recorded: Recorded) -> SearchView:
-    return view._replace(status="paused" if isinstance(event, RunPaused) else "stopping", reason=f"by {event.by}")
+def _run_held(draft: _Draft, event: RunPaused | StopRequested, recorded: Recorded) -> None:
+    draft.status = "paused" if isinstance(event, RunPaused) else "stopping"
+    draft.reason = f"by {event.by}"
 
 
-def _phase(view: SearchView, event: PhaseStarted | PhaseFinished, recorded: Recorded) -> SearchView:
+def _phase(draft: _Draft, event: PhaseStarted | PhaseFinished, recorded: Recorded) -> None:
     if isinstance(event, PhaseStarted):
-        return view._replace(phases=with_phase(view.phases, event.step, phase=event.phase, state="running"))
-    done = with_phase(view.phases, event.step, phase=event.phase, state="done", reason=event.reason)
-    return view._replace(phases=done)
+        draft.change_phase(event.step, phase=event.phase, state="running")
+    else:
+        draft.change_phase(event.step, phase=event.phase, state="done", reason=event.reason)
 
 
-def _worker(view: SearchView, event: WorkerStarted | WorkerLost, recorded: Recorded) -> SearchView:
-    others = {name: of for name, of in view.workers.items() if name != event.device}
-    workers = {**others, event.device: event.name} if isinstance(event, WorkerStarted) else others
-    return _unblocked(view._replace(workers=workers), event.device)
+def _worker(draft: _Draft, event: WorkerStarted | WorkerLost, recorded: Recorded) -> None:
+    others = {name: of for name, of in draft.workers.items() if name != event.device}
+    draft.workers = {**others, event.device: event.name} if isinstance(event, WorkerStarted) else others
+    draft.unblock(event.device)
 
 
-def _blocked(view: SearchView, event: WorkerBlocked | WorkerUnblocked, recorded: Recorded) -> SearchView:
-    if isinstance(event, WorkerBlocked):
-        return view._replace(blocked={**view.blocked, event.device: event.reason})
-    return _unblocked(view, event.device)
+def _blocked(draft: _Draft, event: WorkerBlocked, recorded: Recorded) -> None:
+    draft.blocked = {**draft.blocked, event.device: event.reason}
 
 
-def _unblocked(view: SearchView, device: str) -> SearchView:
-    if device not in view.blocked:
-        return view
-    return view._replace(blocked={name: why for name, why in view.blocked.items() if name != device})
+def _unblocked(draft: _Draft, event: WorkerUnblocked, recorded: Recorded) -> None:
+    draft.unblock(event.device)
 
 
-def _proposed(view: SearchView, event: CandidateProposed, recorded: Recorded) -> SearchView:
-    view = _counted(view._replace(proposed=view.proposed + 1), event, "proposed")
-    if event.reignition_id is None:
-        return view
-    return _with_reignition(view, event.reignition_id, successor_id=event.candidate_id)
+def _proposed(draft: _Draft, event: CandidateProposed, recorded: Recorded) -> None:
+    draft.proposed += 1
+    draft.count(event, "proposed")
+    if event.reignition_id is not None:
+        draft.change_reignition(event.reignition_id, successor_id=event.candidate_id)
 
 
-def _finished(view: SearchView, event: JobFinished, recorded: Recorded) -> SearchView:
-    job = view.story.live_job(event)
+def _finished(draft: _Draft, event: JobFinished, recorded: Recorded) -> None:
+    story = draft.story
+    job = story.live_job(event)
     if job is None:
-        return view
+        return
     if job.kind == "reignite":
-        return _with_reignition(view, job.subject_id, state="done", accuracy=event.accuracy)
-    proposal = view.story.candidates.get(job.subject_id)
+        draft.change_reignition(job.subject_id, state="done", accuracy=event.accuracy)
+        return
+    proposal = story.candidates.get(job.subject_id)
     if proposal is None:
-        return view
-    busy_s = view.busy_s + (recorded.ts - job.started).total_seconds()
-    view = view._replace(busy_s=busy_s, epochs=view.epochs + (job.epochs or 1))
-    if view.story.aps_with(job, event) is None:
-        return view
-    return _counted(view._replace(trained=view.trained + 1), proposal, "trained")
+        return
+    draft.busy_s += (recorded.ts - job.started).total_seconds()
+    draft.epochs += draft.steps.get(proposal.step, PhaseView(proposal.step)).epochs / proposal.seeds
+    if story.aps_with(job, event) is not None:
+        draft.trained += 1
+        draft.count(proposal, "trained")
 
 
-def _failed(view: SearchView, event: JobFailed, recorded: Recorded) -> SearchView:
-    return view._replace(failed_attempts=view.failed_attempts + 1) if view.story.live_job(event) else view
+def _failed(draft: _Draft, event: JobFailed, recorded: Recorded) -> None:
+    if draft.story.live_job(event):
+        draft.failed_attempts += 1
 
 
-def _abandoned(view: SearchView, event: CandidateAbandoned, recorded: Recorded) -> SearchView:
-    proposal = view.story.candidates.get(event.candidate_id)
-    view = view._replace(abandoned=view.abandoned + 1)
-    return view if proposal is None else _counted(view, proposal, "abandoned")
+def _abandoned(draft: _Draft, event: CandidateAbandoned, recorded: Recorded) -> None:
+    draft.abandoned += 1
+    proposal = draft.story.candidates.get(event.candidate_id)
+    if proposal is not None:
+        draft.count(proposal, "abandoned")
 
 
-def _ruled_out(view: SearchView, event: CandidateRuledOut, recorded: Recorded) -> SearchView:
+def _ruled_out(draft: _Draft, event: CandidateRuledOut, recorded: Recorded) -> None:
     """One more in the step that runs: no other's candidates are ruled out."""
-    phases = tuple(
-        phase._replace(ruled_out=phase.ruled_out + 1) if phase.state == "running" else phase for phase in view.phases
-    )
-    return view._replace(ruled_out=view.ruled_out + 1, phases=phases)
+    draft.ruled_out += 1
+    for phase in draft.steps.values():
+        if phase.state == "running":
+            draft.change_phase(phase.step, ruled_out=phase.ruled_out + 1)
 
 
-def _reignition(view: SearchView, event: ReignitionProposed | ReignitionAbandoned, recorded: Recorded) -> SearchView:
-    if isinstance(event, ReignitionAbandoned):
-        return _with_reignition(view, event.reignition_id, state="abandoned")
-    after = len(view.candidates.finished)
+def _reignition(draft: _Draft, event: ReignitionProposed, recorded: Recorded) -> None:
+    after = len(draft.candidates.finished)
     fresh = ReignitionView(event.reignition_id, event.candidate_id, after, event.trigger)
-    return view._replace(reignitions=(*view.reignitions, fresh))
+    draft.reignitions = (*draft.reignitions, fresh)
 
 
-def _counted(
-    view: SearchView, proposal: CandidateProposed, what: Literal["proposed", "trained", "abandoned"]
-) -> SearchView:
-    """One more in a candidate's step."""
-    if view.story.is_control(proposal):
-        if what != "trained":
-            return view
-        return _with_one_more(view, proposal.step, "controls")
-    return _with_one_more(view, proposal.step, what)
-
-
-def _with_one_more(view: SearchView, step: str, what: str) -> SearchView:
-    known = next((phase for phase in view.phases if phase.step == step), PhaseView(step))
-    return view._replace(phases=with_phase(view.phases, step, **{what: getattr(known, what) + 1}))
-
-
-def _with_reignition(view: SearchView, reignition_id: str, **changes: Any) -> SearchView:
-    reignitions = tuple(
-        one._replace(**changes) if one.reignition_id == reignition_id else one for one in view.reignitions
-    )
-    return view._replace(reignitions=reignitions)
+def _reignition_abandoned(draft: _Draft, event: ReignitionAbandoned, recorded: Recorded) -> None:
+    draft.change_reignition(event.reignition_id, state="abandoned")
 
 
 def _device_order(device: str) -> tuple[str, int]:
@@ -261,7 +264,7 @@ def _device_order(device: str) -> tuple[str, int]:
     return kind, int(number) if number.isdecimal() else 0
 
 
-_HANDLERS: dict[type[Event], Callable[[SearchView, Any, Recorded], SearchView]] = {
+_HANDLERS: dict[type[Event], Callable[[_Draft, Any, Recorded], None]] = {
     RunStarted: _run_started,
     RunResumed: _run_goes_on,
     RunContinued: _run_goes_on,
@@ -274,12 +277,12 @@ _HANDLERS: dict[type[Event], Callable[[SearchView, Any, Recorded], SearchView]] 
     WorkerStarted: _worker,
     WorkerLost: _worker,
     WorkerBlocked: _blocked,
-    WorkerUnblocked: _blocked,
+    WorkerUnblocked: _unblocked,
     CandidateProposed: _proposed,
     CandidateRuledOut: _ruled_out,
     CandidateAbandoned: _abandoned,
     ReignitionProposed: _reignition,
-    ReignitionAbandoned: _reignition,
+    ReignitionAbandoned: _reignition_abandoned,
     JobFailed: _failed,
     JobFinished: _finished,
 }

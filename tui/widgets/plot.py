@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.geometry import Region
@@ -15,7 +14,10 @@ from textual_plot.axis_formatter import NumericAxisFormatter
 
 from lineage.wording import quantity
 
-Points = NDArray[np.float64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Points: TypeAlias = "NDArray[np.float64]"
 
 
 class _Quantities(NumericAxisFormatter):
@@ -47,14 +49,25 @@ class Canvas(PlotWidget, inherit_bindings=False, can_focus=False):
         return str(self.get_component_rich_style(f"plot--{name}", partial=True))
 
     def line(self, x: Points, y: Points, name: str) -> None:
+        bends = np.ones(len(y), dtype=bool)
+        bends[1:-1] = (y[1:-1] != y[:-2]) | (y[1:-1] != y[2:])
+        x, y = x[bends], y[bends]
         self.plot(x, y, line_style=self.look(name), hires_mode=HiResMode.BRAILLE)
 
     def points(self, x: Points, y: Points, name: str, marker: str | None = None) -> None:
         """Points, each cell's once; as dots of a cell without a `marker`."""
         if marker is None:
+            x, y = self._apart(x, y)
             self.scatter(x, y, marker_style=self.look(name), hires_mode=HiResMode.BRAILLE)
         else:
             self.scatter(x, y, marker=marker, marker_style=self.look(name))
+
+    def _apart(self, x: Points, y: Points) -> tuple[Points, Points]:
+        """One of the points that fall on the same dot: of ten thousand few do not."""
+        across = np.floor((x - self._x_min) / (self._x_max - self._x_min or 1.0) * 2 * self.inside.width)
+        up = np.floor((y - self._y_min) / (self._y_max - self._y_min or 1.0) * 4 * self.inside.height)
+        _, first = np.unique(np.stack([across, up]), axis=1, return_index=True)
+        return x[first], y[first]
 
     def vertical(self, x: float, name: str) -> None:
         self.add_v_line(x, line_style=self.look(name))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from textual.content import Content
 
 from lineage.wording import plural, reasons
-from tui.phases import PhaseView, Progress
+from tui.forecast import fraction
+from tui.phases import PhaseView, Progress, ReignitionView
 from tui.state import State
-from tui.view_models import ReignitionView, SearchView
+from tui.view_models import SearchView
 from tui.widgets.panel import Panel, bar
 
 SIGNS: dict[Progress, str] = {"waiting": "○", "running": "▶", "done": "✓"}
@@ -55,7 +56,7 @@ def _phase_line(view: SearchView, phase: PhaseView, name_width: int, width: int,
     bar_width = max(8, min(MAX_BAR, width - name_width - 50))
     return Content.assemble(
         (f"{sign} {phase.step:<{name_width}}  ", style),
-        *bar(view.fraction(phase), bar_width),
+        *bar(fraction(view, phase), bar_width),
         f"  {count}  ",
         (note, "dim"),
     )
