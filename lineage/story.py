@@ -211,6 +211,8 @@ def _reported(story: Story, job: Job, event: WeightsInherited | EpochFinished | 
 
 
 def _ranked(leaders: tuple[Leader, ...], leader: Leader) -> tuple[Leader, ...]:
+    if len(leaders) == LEADERS and leaders[-1].rank < leader.rank:
+        return leaders
     place = bisect_right(leaders, leader.rank, key=lambda one: one.rank)
     return (*leaders[:place], leader, *leaders[place:])[:LEADERS]
 
