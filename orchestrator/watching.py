@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lineage.scratch import scratch_folder
 from orchestrator.broker_url import is_url
 from orchestrator.errors import UserError
 from tui.source import Source
@@ -50,10 +52,20 @@ def serve(run: str, ca: Path | None, port: int) -> None:
 
     _source(run, ca)
     command = (*COMMAND, *(() if ca is None else ("--ca", str(ca))), "--", run)
-    try:
-        server.serve(shlex.join(command), f"spnas-orch {run}", port)
-    except OSError as error:
-        raise UserError(f"port {port} can't be had: {error.strerror}; name another with --port") from error
+    with scratch_folder() as folder:
+        try:
+            server.serve(shlex.join(command), f"spnas-orch {run}", port, partial(_tell, folder / "address"))
+        except OSError as error:
+            raise UserError(f"port {port} can't be had: {error.strerror}; name another with --port") from error
+
+
+def _tell(file: Path, address: str) -> None:
+    """Print the address, which has a secret, to a terminal; to a log, where it stands."""
+    file.touch(mode=0o600)
+    file.write_text(f"{address}\n")
+    told = f"open {address}" if sys.stdout.isatty() else f"open the address in {file}"
+    sys.stdout.write(f"{told}\nCtrl-C ends this; the run goes on\n")
+    sys.stdout.flush()
 
 
 def _source(run: str, ca: Path | None) -> Source:

@@ -21,26 +21,30 @@ PAGE = Path(__file__).parent
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def serve(command: str, title: str, port: int) -> None:
-    """Serve what `command` shows until SIGINT or SIGTERM; `port` 0 takes a free one. Raises OSError: it is taken."""
+def serve(command: str, title: str, port: int, tell: Callable[[str], None]) -> None:
+    """Serve what `command` shows until SIGINT or SIGTERM; `port` 0 takes a free one. `tell` is given the address.
+
+    Raises:
+        OSError: the port is taken.
+    """
     with socket.create_server((HOST, port)) as listening:
         taken = int(listening.getsockname()[1])
-    _Server(command, HOST, taken, title, templates_path=PAGE).serve()
+    _Server(tell, command, HOST, taken, title, templates_path=PAGE).serve()
 
 
 class _Server(Server):
     """Asks everyone for the secret, once: then the browser has it as a cookie, which no other site can use."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, tell: Callable[[str], None], *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._tell = tell
         self.secret = secrets.token_urlsafe(24)
 
     def initialize_logging(self) -> None:
         logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
 
     async def on_startup(self, _: web.Application) -> None:
-        sys.stdout.write(f"open {self.public_url}/?secret={self.secret}\nCtrl-C ends this; the run goes on\n")
-        sys.stdout.flush()
+        self._tell(f"{self.public_url}/?secret={self.secret}")
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
@@ -58,7 +62,7 @@ class _Server(Server):
             there.set_cookie(f"{COOKIE}-{self.port}", self.secret, httponly=True, samesite="Strict")
             raise there
         if not self._is_secret(request.cookies.get(f"{COOKIE}-{self.port}", "")):
-            raise web.HTTPForbidden(text="open the address that spnas-orch watch --web printed, with its secret")
+            raise web.HTTPForbidden(text="open the address that spnas-orch watch --web told, with its secret")
         return await handler(request)
 
     def _is_secret(self, text: str) -> bool:
