@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lineage.architecture import LineageError
 from lineage.events import Recorded
 from lineage.snapshot import open_snapshot, snapshot_file, stamp
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import InfrastructureError, OrchestratorError
 from orchestrator.live import endpoint
 from orchestrator.run_folder import RunFolder
 from tui.source import Answer, Contact, News, SourceError
@@ -52,10 +52,13 @@ class LocalRun:
                     from orchestrator.viewing_remote import heard
 
                     async with aclosing(heard(target, self._last)) as found:
-                        async for news in found:
-                            if isinstance(news, list):
-                                self._last = news[-1].seq
-                            yield news
+                        with suppress(InfrastructureError):
+                            async for news in found:
+                                if self._folder.process() is None:
+                                    break
+                                if isinstance(news, list):
+                                    self._last = news[-1].seq
+                                yield news
                     seen = told = None
                 await asyncio.sleep(POLL_S)
         except LineageError as error:
