@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from lineage.events import Recorded
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live.address import Address
+from orchestrator.live.ending import end_if_cancelled
 from orchestrator.live.messages import OVER, Envelope, Status, signature, topic
 
 ANSWER_S = 10.0  # that a run has to answer
@@ -98,6 +99,7 @@ async def follow(target: Target, after: int) -> AsyncIterator[Recorded]:
                     yield recorded
                 return
         except (aiomqtt.MqttError, OSError) as error:
+            end_if_cancelled()
             now = time.monotonic()
             if not has_begun or _is_refusal(error):
                 raise _unreached(target, error) from error
