@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import typer
 
 from orchestrator.errors import OrchestratorError, UserError
+
+T = TypeVar("T")
 
 INTERRUPTED = 130
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -41,18 +43,67 @@ class Signals:
         raise SystemExit(self.code)
 
 
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """As `asyncio.run`, for what may wait for a network.
+
+    A signal cancels it, so that it tidies up, and then ends this process, whatever hangs in a thread; a second one ends it
+    at once. An exception out of a signal's handler would do for neither: Python drops it where it comes in a finalizer.
+    """
+    import asyncio
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *SIGNALS)}
+    with _restored(before), asyncio.Runner() as runner:
+        loop, heard = runner.get_loop(), 0
+
+        async def heeding() -> T:
+            task = asyncio.current_task()
+            assert task is not None
+
+            def end(number: int) -> None:
+                nonlocal heard
+                if heard:
+                    _end_at_once(heard)
+                heard = number
+                loop.set_exception_handler(lambda *_: None)  # connections that are given up
+                task.cancel()
+
+            for number, handler in before.items():
+                if handler is not signal.SIG_IGN:  # as under nohup
+                    loop.add_signal_handler(number, end, number)
+            return await main
+
+        try:
+            return runner.run(heeding())
+        finally:
+            if heard:
+                _end_at_once(heard)
+
+
+def _end_at_once(number: int) -> NoReturn:
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(128 + number)
+
+
 @contextmanager
 def left_to_the_search() -> Iterator[None]:
     """Inside, SIGHUP ends the process at once, and SIGTERM does until a loop hears it; afterwards all is as it was."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
+    with _restored(before):
         for number, heard in before.items():
             if heard is not signal.SIG_IGN:
                 signal.signal(number, signal.SIG_DFL)
         yield
+
+
+@contextmanager
+def _restored(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    """Afterwards, these hear signals again."""
+    try:
+        yield
     finally:
-        for number, heard in before.items():
-            signal.signal(number, heard)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def open_streams() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import os
 import shlex
@@ -19,7 +18,7 @@ from lineage.events import Event, Recorded, ReignitionRequested, RequestRefused
 from lineage.narration import narrate
 from lineage.store import EventStore
 from lineage.story import Story
-from orchestrator import safe_yaml
+from orchestrator import ending, safe_yaml
 from orchestrator.broker_url import is_url
 from orchestrator.config import shown
 from orchestrator.config_faults import faults_of
@@ -50,7 +49,7 @@ def ask(run: str, request: Request, as_json: bool, ca: Path | None = None) -> No
             return
         target = targets.live(folder, run)
     by = f"{user_name()}@{socket.gethostname()}"
-    answer = asyncio.run(client.ask(target, request.model_dump(mode="json"), by))
+    answer = ending.run(client.ask(target, request.model_dump(mode="json"), by))
     if "event" not in answer:
         raise UserError(f"run {target.run} does not {typed(request)}: {answer.get('error')}")
     _tell(Recorded.model_validate(answer["event"]), target.run, as_json)

@@ -79,16 +79,23 @@ class Turns:
             return
         limit = time.monotonic() + PATIENCE_S
         while not _is_locked(self._held):
-            if time.monotonic() > limit:
+            if time.monotonic() > limit or not _is_live(live):
                 return
             time.sleep(LOOK_S)
-        time.sleep(REST_S)
+        _rest(live)
 
     def end(self) -> None:
         """Let the next one ask."""
         if self._held is not None:
             os.close(self._held)
             self._held = None
+
+
+def _rest(run: Path) -> None:
+    """Leave the search some time, unless it ends."""
+    limit = time.monotonic() + REST_S
+    while _is_live(run) and time.monotonic() < limit:
+        time.sleep(LOOK_S)
 
 
 def _is_live(run: Path) -> bool:

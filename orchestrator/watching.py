@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import shlex
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,7 @@ def watch(run: str, ca: Path | None) -> None:
         UserError: there is no such run, or nothing is known of it.
     """
     app = app_of(_source(run, ca))
+    signal.signal(signal.SIGHUP, lambda *_: os._exit(128 + signal.SIGHUP))  # nobody is left to draw for
     app.run()
     if app.failure is not None:
         raise UserError(str(app.failure))

@@ -6,6 +6,7 @@ It only looks and asks: closing or killing it ends nothing but itself. This modu
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from time import monotonic
@@ -81,6 +82,7 @@ class SpnasApp(App[None]):
 
     def on_ready(self) -> None:
         """Start once every widget of the screen is there."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
         self.run_worker(self._follow(), exclusive=True, group="news")
         self.set_interval(REFRESH_S, self._refresh)
         self.set_interval(TICK_S, self._tick)

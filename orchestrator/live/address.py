@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,19 +24,20 @@ class Connection(aiomqtt.Client):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self._connecting = threading.Lock()
+        self._is_given_up = False
         for future in (self._connected, self._disconnected):
             future.add_done_callback(_asked)
 
     def _client_connect(self) -> None:
-        with self._connecting:
-            super()._client_connect()
+        super()._client_connect()
+        if self._is_given_up:  # this thread goes on when the task that waits for it is cancelled
+            self._client.disconnect()
 
     async def __aenter__(self) -> Self:
         try:
             await super().__aenter__()
         except BaseException:
-            await asyncio.to_thread(self._connecting.acquire)  # the thread that connects goes on when this is cancelled
+            self._is_given_up = True
             self._connected = asyncio.Future()  # aiomqtt can't do with one that is cancelled
             self._connected.add_done_callback(_asked)
             self._client.disconnect()

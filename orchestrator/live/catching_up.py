@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 
+from orchestrator import ending
 from orchestrator.general import Bus
 from orchestrator.live.bus_setup import Setup
 from orchestrator.live.messages import State
@@ -30,7 +30,7 @@ def catch_up(folder: RunFolder, bus: Bus, broker: Broker, state: State, last_seq
         password=broker.password,
         ca=broker.ca,
     )
-    asyncio.run(_catch_up(setup, state, last_seq))
+    ending.run(_catch_up(setup, state, last_seq))
 
 
 async def _catch_up(setup: Setup, state: State, last_seq: int) -> None:

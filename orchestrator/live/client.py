@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from lineage.events import Recorded
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live.address import Address
+from orchestrator.live.ending import end_if_cancelled
 from orchestrator.live.messages import OVER, Envelope, Status, Uses, signature, topic
 
 ANSWER_S = 10.0  # that a run has to answer
@@ -119,6 +120,7 @@ async def heard(target: Target, after: int, patience_s: float = GONE_S) -> Async
                     yield one
                 return
         except (aiomqtt.MqttError, OSError) as error:
+            end_if_cancelled()
             now = time.monotonic()
             if not has_begun or _is_refusal(error):
                 raise _unreached(target, error) from error

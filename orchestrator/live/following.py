@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from lineage.events import Recorded
 from lineage.snapshot import stamp
+from orchestrator import ending
 from orchestrator.broker_url import is_url
 from orchestrator.live.history import History
 from orchestrator.run_folder import RunFolder, find_run
@@ -27,7 +27,7 @@ def print_events(run: str, after: int, ca: Path | None) -> None:
     """
 
     if is_url(run):
-        asyncio.run(_print_remote(run, after, ca))
+        ending.run(_print_remote(run, after, ca))
         return
     for recorded in followed(find_run(run), after):
         _print(recorded)

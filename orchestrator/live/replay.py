@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import os
 import secrets
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lineage.snapshot import open_snapshot
-from orchestrator.ending import INTERRUPTED
+from orchestrator import ending
 from orchestrator.errors import RunError, UserError
 from orchestrator.live import endpoint
 from orchestrator.live.beside import end
@@ -56,10 +55,7 @@ def replay(run: str, speed: float | None, after: int) -> None:
         ca=broker.ca,
     )
     with _alone(folder):
-        try:
-            asyncio.run(_replay(folder, setup, speed))
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+        ending.run(_replay(folder, setup, speed))
 
 
 @contextmanager
@@ -85,27 +81,18 @@ def _alone(folder: RunFolder) -> Iterator[None]:
 
 
 async def _replay(folder: RunFolder, setup: Setup, speed: float | None) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with serving(setup) as found:
         if found.way.embedded is None:
             await _publish(setup, found, speed)
             return
-        code = INTERRUPTED
         try:
             _offer(folder.replay, found.way.offered, setup)
             await found.until(lambda: found.has_clients)
             await _publish(setup, found, speed)
             await found.way.embedded.serve_out()
-            code = 0
-        except asyncio.CancelledError:
-            pass
         finally:
             folder.replay.unlink(missing_ok=True)
-        end(code)  # the broker's tasks do not end when they are told to
+        end(0)  # the broker's tasks do not end when they are told to
 
 
 async def _publish(setup: Setup, found: Serving, speed: float | None) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +145,7 @@ def test_a_replay_that_is_ended_leaves_no_password(tmp_path: Path, finished: Pat
         wait_for((finished / "replay.json").exists)
         process.send_signal(number)
         _, told = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert len(told.splitlines()) == 1
     assert not (finished / "replay.json").exists()
 
@@ -158,3 +160,28 @@ def test_a_replay_from_after_the_end_is_refused(spnas: Spnas, finished: Path) ->
     done = spnas("replay", "run", "--after", "99999")
     assert done.returncode == 2
     assert "and none after 99999" in done.stderr
+
+
+@pytest.fixture
+def mute() -> Iterator[socket.socket]:
+    """Somebody who lets everyone in, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        yield server
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("scheme", ["mqtt", "mqtts"])
+def test_whoever_waits_for_a_broker_ends_at_once(
+    tmp_path: Path, mute: socket.socket, scheme: str, number: signal.Signals
+) -> None:
+    command = [COMMAND, "watch", f"{scheme}://me@127.0.0.1:{mute.getsockname()[1]}/run", "--json"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        connection, _ = mute.accept()
+        began = time.monotonic()
+        process.send_signal(number)
+        _, told = process.communicate(timeout=30)
+        assert time.monotonic() - began < 3  # its patience with a handshake is 5 s and more
+        connection.close()
+    assert process.returncode == 128 + number
+    assert told == ""

@@ -84,6 +84,22 @@ def test_whoever_had_to_wait_leaves_the_search_some_rest(live: RunFolder) -> Non
     assert waited_s(live.path) < 0.3
 
 
+def test_nobody_waits_for_a_turn_or_rests_once_the_run_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "PATIENCE_S", 30)
+    monkeypatch.setattr(turns, "REST_S", 30)
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    first = Turns(str(folder.path))
+    with folder.held():
+        first.take()
+        waiting = threading.Thread(target=waited_s, args=(folder.path,))
+        waiting.start()
+        time.sleep(0.1)
+    waiting.join(5)
+    assert not waiting.is_alive()
+    first.end()
+
+
 def test_a_turn_ends_with_its_process(live: RunFolder) -> None:
     with subprocess.Popen([sys.executable, "-c", TAKING, str(live.path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
