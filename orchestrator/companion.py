@@ -22,7 +22,15 @@ async def show_beside(run: Path, hung_up: Callable[[], None]) -> None:
 
     Once the terminal is gone, nothing is written to it any more, and `hung_up` is told.
     """
-    with _terminal(hung_up):
+    process: asyncio.subprocess.Process | None = None
+
+    def go_on_without() -> None:
+        hung_up()
+        if process is not None:  # the system tells us alone that the terminal is gone
+            with suppress(ProcessLookupError):
+                process.kill()
+
+    with _terminal(go_on_without):
         process = await asyncio.create_subprocess_exec(*COMMAND, "--", str(run))
         try:
             await process.wait()

@@ -25,7 +25,6 @@ def print_events(run: str, after: int, ca: Path | None) -> None:
         UserError: there is no such run.
         InfrastructureError: a broker can't be reached, or does not know the run.
     """
-
     if is_url(run):
         ending.run(_print_remote(run, after, ca))
         return
