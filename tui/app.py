@@ -155,8 +155,13 @@ class SpnasApp(App[None]):
         self._control.stop()
 
     def action_filter(self) -> None:
-        if isinstance(self.screen, RunScreen):
-            self.screen.action_filter()
+        """Let somebody type what to look for, on a screen that has something to filter."""
+        self.screen.action_filter()  # type: ignore[attr-defined]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "filter":
+            return hasattr(self.screen, "action_filter")
+        return super().check_action(action, parameters)
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen())

@@ -57,7 +57,3 @@ class RunScreen(Screen[None]):
         """Bring what shows the time up to now."""
         self.query_one(StatusBar).show(state)
         self.query_one(Banner).show(state)
-
-    def action_filter(self) -> None:
-        """Let somebody type what to look for, where there is something to filter."""
-        self.app.bell()

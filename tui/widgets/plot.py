@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Points: TypeAlias = "NDArray[np.float64]"
+AGAIN_S = 0.5
 
 
 class _Quantities(NumericAxisFormatter):
@@ -74,11 +76,13 @@ class Canvas(PlotWidget, inherit_bindings=False, can_focus=False):
 
 
 class Plot(Vertical):
-    """A canvas, drawn by a function whenever it is to look different."""
+    """A canvas, drawn by a function whenever it is to look different; in a flood of news twice a second."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._draw: Callable[[Canvas], None] = lambda _: None
+        self._drawn_at = 0.0
+        self._is_due = False
         self.canvas = Canvas()
 
     def compose(self) -> ComposeResult:
@@ -89,9 +93,15 @@ class Plot(Vertical):
 
     def draw(self, draw: Callable[[Canvas], None]) -> None:
         self._draw = draw
-        self.redraw()
+        wait_s = self._drawn_at + AGAIN_S - monotonic()
+        if wait_s <= 0:
+            self.redraw()
+        elif not self._is_due:
+            self._is_due = True
+            self.set_timer(wait_s, self.redraw)
 
     def redraw(self) -> None:
+        self._is_due, self._drawn_at = False, monotonic()
         self.canvas.clear()
         self._draw(self.canvas)
 
