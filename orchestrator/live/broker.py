@@ -77,8 +77,12 @@ class Embedded:
 
     @property
     def clients(self) -> int:
-        """How many are connected beside the run itself."""
-        return sum(one.transitions.state == "connected" and one.username != RUN for one in self._sessions)
+        """How many listen beside the run itself. To amqtt, one that it did not let in is connected, too."""
+        listening = {session.client_id for _, clients in self.broker._subscriptions.items() for session, _ in clients}
+        return sum(
+            one.transitions.state == "connected" and one.username != RUN and one.client_id in listening
+            for one in self._sessions
+        )
 
     async def serve_out(self) -> None:
         """Wait until the clients have left, or have had what there is for them and ask for nothing more; not for long."""

@@ -74,10 +74,7 @@ def _alone(folder: RunFolder) -> Iterator[None]:
             raise RunError(f"process {owner} replays run {folder.name}: wait for it, or end it first") from None
         file.truncate(0)
         os.write(file.fileno(), f"{os.getpid()}\n".encode())
-        try:
-            yield
-        finally:
-            file.truncate(0)
+        yield
 
 
 async def _replay(folder: RunFolder, setup: Setup, speed: float | None) -> None:

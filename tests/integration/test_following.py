@@ -120,15 +120,19 @@ def test_the_events_of_a_run_that_is_over_are_published_again(
         assert (finished / "replay.json").stat().st_mode & 0o777 == 0o600
         mqtt = json.loads((finished / "replay.json").read_text())["mqtt"]
         url = mqtt["url"].replace("mqtt://", f"mqtt://{mqtt['username']}@") + "/run"
-        watching = subprocess.run(
-            [COMMAND, "watch", url, "--json", "--after", str(after)],
-            env={**os.environ, "SPNAS_MQTT_PASSWORD": mqtt["password"]},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        refused, watching = [
+            subprocess.run(
+                [COMMAND, "watch", url, "--json", "--after", str(after)],
+                env={**os.environ, "SPNAS_MQTT_PASSWORD": password},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            for password in ("guessed", mqtt["password"])
+        ]
         _, told = process.communicate(timeout=30)
         assert process.returncode == 0
+    assert refused.returncode == 2  # and it is not the client that is waited for
     assert len(told.splitlines()) == 1
     assert watching.stderr == ""
     assert watching.returncode == 0, watching.stderr

@@ -132,7 +132,7 @@ def test_a_run_that_finds_no_room_can_be_interrupted_and_resumed(
     live, _ = without_room(folder, *extra)
     time.sleep(waits_s)
     live.send_signal(signal.SIGTERM)
-    _, err = live.communicate(timeout=10)
+    _, err = live.communicate(timeout=30)
     assert live.returncode == 1
     assert "make room and resume it" in err
     assert "Traceback" not in err

@@ -44,7 +44,7 @@ def killed_and_resumed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
         time.sleep(0.1)
     finished = ask(folder / "run", "SELECT job_id, attempt, finished_at FROM jobs WHERE status = 'finished' ORDER BY 1")
     resumed = subprocess.run(
-        [COMMAND, "resume", "run"], cwd=folder / "run", capture_output=True, text=True, env=environment, timeout=5
+        [COMMAND, "resume", "run"], cwd=folder / "run", capture_output=True, text=True, env=environment, timeout=30
     )
     assert resumed.returncode == 2  # a relative name is looked up where the user stands
     resumed = subprocess.run(

@@ -41,13 +41,29 @@ async def test_clients_that_come_while_others_come_and_go_are_all_answered(embed
         await asyncio.gather(*(come_and_go(40) for _ in range(5)))
 
 
-async def test_it_ends_at_once_where_nobody_listens(embedded: Embedded) -> None:
+async def test_who_is_not_let_in_is_no_client(embedded: Embedded) -> None:
+    with pytest.raises(aiomqtt.MqttError):
+        await Address(broker.HOST, embedded.port, OWNER, "guessed").client().__aenter__()
+    await asyncio.sleep(0.1)
+    assert embedded.clients == 0
+    async with client(embedded, RUN) as run, client(embedded) as owner:
+        await run.subscribe("spnas/run/requests/+")
+        await owner.subscribe("spnas/run/status")
+        assert embedded.clients == 1
+    async with asyncio.timeout(5):
+        while embedded.clients:
+            await asyncio.sleep(0.01)
+
+
+async def test_it_ends_at_once_where_nobody_listens(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "GRACE_S", 10)
+    monkeypatch.setattr(broker, "QUIET_S", 5)
     async with client(embedded, RUN) as run:
         for number in range(50):
             await run.publish("spnas/run/events/Any", str(number), qos=1)
         began = time.monotonic()
         await embedded.serve_out()
-        assert time.monotonic() - began < 0.1
+        assert time.monotonic() - began < 3
 
 
 async def test_it_stays_until_a_slow_client_has_all_and_no_longer(embedded: Embedded) -> None:
@@ -69,7 +85,7 @@ async def test_it_stays_until_a_slow_client_has_all_and_no_longer(embedded: Embe
 
 
 async def test_a_client_that_hangs_does_not_keep_it(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "GRACE_S", 0.7)
+    monkeypatch.setattr(broker, "GRACE_S", 1)
     async with client(embedded, RUN) as run:
         _, hanging = await asyncio.open_connection(broker.HOST, embedded.port)
         name, login = b"\x00\x01h", b"\x00\x05owner" + b"\x00\x0dfor its owner"
@@ -82,5 +98,5 @@ async def test_a_client_that_hangs_does_not_keep_it(embedded: Embedded, monkeypa
         await run.publish("spnas/run/events/Any", b"never read", qos=1)
         began = time.monotonic()
         await embedded.serve_out()
-        assert 0.6 < time.monotonic() - began < 2
+        assert 0.9 < time.monotonic() - began < 5
         hanging.close()
