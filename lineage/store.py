@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import duckdb
+import pydantic
 
 from lineage import schema
 from lineage.database import connect, transaction, translated
@@ -30,7 +31,7 @@ from lineage.errors import (
     StoreNotFound,
 )
 from lineage.events import Event, Recorded
-from lineage.log_rows import event_id, log_row, must_be_whole, recorded_of
+from lineage.log_rows import AS_JSON, event_id, log_row, must_be_whole, page_of, recorded_of
 from lineage.room import must_have_room
 from lineage.statements import must_be_select
 from lineage.tables import Tables, column_types, insert
@@ -222,12 +223,17 @@ class EventStore:
         wanted = "" if kinds is None else "AND kind IN (SELECT unnest(?))"
         if not settled_epochs:
             wanted += f" AND NOT ({_SETTLED_EPOCHS})"
-        page = f"SELECT seq, event_id, ts, payload FROM events WHERE seq > ? AND seq <= ? {wanted} ORDER BY seq"
+        where = f"FROM events WHERE seq > ? AND seq <= ? {wanted}"
         more = [] if kinds is None else [list(kinds)]
         last = self._read("SELECT coalesce(max(seq), 0) FROM events")[0][0]
         for first in range(after_seq, last, _PAGE):
-            for row in self._read(page, first, min(last, first + _PAGE), *more):
-                yield recorded_of(row)
+            within = (first, min(last, first + _PAGE), *more)
+            ((page, longest),) = self._read(f"SELECT {AS_JSON}, max(length(payload)) {where}", *within)
+            try:
+                yield from page_of(page, longest)
+            except pydantic.ValidationError:
+                for row in self._read(f"SELECT seq, event_id, ts, payload {where} ORDER BY seq", *within):
+                    yield recorded_of(row)  # raises, with which it is
 
     def _read(self, sql: str, *parameters: object) -> list[Any]:
         with translated(f"the events of {self.path} can't be read"), self._connection.cursor() as cursor:

@@ -136,7 +136,12 @@ class Story(NamedTuple):
 
 def advance(story: Story, recorded: Recorded) -> Story:
     """The story after one more event. Pure; unknown jobs and stale attempts change nothing."""
-    match recorded.event:
+    match recorded.event:  # most of them are told by workers
+        case WeightsInherited() | EpochFinished() | JobFailed() | JobFinished() as event:
+            reporting = story.live_job(event)
+            return story if reporting is None else _reported(story, reporting, event)
+        case JobAssigned() as event:
+            return _assigned(story, event, recorded.ts)
         case RunStarted() as event:
             return Story(run_id=event.run_id, simulated=event.simulated)
         case RunResumed() | RunStopped() | RunFinished():
@@ -155,13 +160,8 @@ def advance(story: Story, recorded: Recorded) -> Story:
             return story._replace(reignitions={**story.reignitions, event.reignition_id: event})
         case ReignitionAbandoned() as event:
             return story._replace(reignitions=_without(story.reignitions, event.reignition_id))
-        case JobAssigned() as event:
-            return _assigned(story, event, recorded.ts)
         case JobCancelled() as event:
             return story._replace(jobs=_without(story.jobs, event.job_id))
-        case WeightsInherited() | EpochFinished() | JobFailed() | JobFinished() as event:
-            reporting = story.live_job(event)
-            return story if reporting is None else _reported(story, reporting, event)
     return story
 
 

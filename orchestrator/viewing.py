@@ -69,9 +69,14 @@ class LocalRun:
         with ExitStack() as kept:
             store = await asyncio.to_thread(kept.enter_context, open_snapshot(self._folder.database))
             events = store.read(after_seq=self._last, settled_epochs=False)  # they change nothing any more
-            while page := await asyncio.to_thread(lambda: list(islice(events, PAGE))):
-                self._last = page[-1].seq
-                yield page
+            reading = asyncio.create_task(asyncio.to_thread(_page, events))
+            try:
+                while page := await reading:
+                    reading = asyncio.create_task(asyncio.to_thread(_page, events))  # while this one is folded
+                    self._last = page[-1].seq
+                    yield page
+            finally:
+                await asyncio.wait({reading})
 
     def _target(self) -> Target | None:
         """Where a live run can be heard, once it has told."""
@@ -140,6 +145,10 @@ def translated() -> Iterator[None]:
         yield
     except (LineageError, OrchestratorError) as error:
         raise SourceError(str(error)) from error
+
+
+def _page(events: Iterator[Recorded]) -> list[Recorded]:
+    return list(islice(events, PAGE))
 
 
 def _tail(file: Path, most_lines: int) -> list[str]:

@@ -5,7 +5,6 @@ A hundred thousand candidates cost what one does to bring up to date. This modul
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from immutables import Map
@@ -49,11 +48,14 @@ class Candidate(NamedTuple):
     ap: float | None = None
     memory_bytes: int | None = None
     latency_ms: float | None = None
-    residual: float | None = None
     inherited: WeightsInherited | None = None
     is_control: bool = False
     reason: str = ""
     trainings: tuple[JobFinished, ...] = ()
+
+    @property
+    def residual(self) -> float | None:
+        return None if self.inherited is None else finite(self.inherited.residual)
 
     @property
     def share_inherited(self) -> float | None:
@@ -81,122 +83,106 @@ class Candidates(NamedTuple):
         return [below[number] for number in range(len(below))]
 
 
-def follow(candidates: Candidates, story: Story, event: Event) -> Candidates:
-    """The candidates after an event that follows `story`; what is stale there changes nothing."""
-    handler = _HANDLERS.get(type(event))
-    return candidates if handler is None else handler(candidates, story, event)
+class Draft:
+    """Candidates while events change them one by one: new maps for each event would take most of the time."""
 
+    def __init__(self, before: Candidates) -> None:
+        self._before = before
+        self._by_id, self._order = before.by_id.mutate(), before.order.mutate()
+        self._finished, self._children = before.finished.mutate(), before.children.mutate()
+        self._is_changed = False
 
-def _proposed(candidates: Candidates, story: Story, event: CandidateProposed) -> Candidates:
-    return _added(candidates, event, is_control=story.is_control(event))
+    @property
+    def count_finished(self) -> int:
+        return len(self._finished)
 
+    def candidates(self) -> Candidates:
+        """As they are now, which ends the draft; a map that is as it was before is the same one."""
+        before = self._before
+        if not self._is_changed:
+            return before
+        has_more, has_outcomes = len(self._order) > len(before.order), len(self._finished) > len(before.finished)
+        return Candidates(
+            self._by_id.finish(),
+            self._order.finish() if has_more else before.order,
+            self._finished.finish() if has_outcomes else before.finished,
+            self._children.finish() if has_more else before.children,
+        )
 
-def _given(candidates: Candidates, story: Story, event: NetworkGiven) -> Candidates:
-    return _added(candidates, event, state="given", ap=finite(event.ap), reason=event.source)
+    def take(self, story: Story, event: Event) -> None:
+        """Follow an event that follows `story`; what is stale there changes nothing."""
+        match event:
+            case CandidateProposed():
+                self._add(event, is_control=story.is_control(event))
+            case NetworkGiven():
+                self._add(event, state="given", ap=finite(event.ap), reason=event.source)
+            case JobAssigned():
+                self._change(event.subject_id, when="proposed", state="training")
+            case WeightsInherited():
+                if story.live_job(event) is not None:
+                    self._change(event.child_id, inherited=event)
+            case JobFinished():
+                self._finish(story, event)
+            case JobFailed() | JobCancelled():
+                job = story.jobs.get(event.job_id)
+                if job is not None and job.attempt == event.attempt:
+                    self._change(job.subject_id, when="training", state="proposed")  # another attempt may follow
+            case CandidateRuledOut():
+                self._change(event.candidate_id, state="ruled out", reason=event.limit)
+            case CandidateAbandoned():
+                self._change(event.candidate_id, state="abandoned", reason=event.fault)
 
+    def _add(self, event: CandidateProposed | NetworkGiven, **more: Any) -> None:
+        if event.candidate_id in self._by_id:
+            return
+        parent_id = event.parent_id if event.parent_id in self._by_id else None
+        siblings = self._children.get(parent_id, Map())
+        self._children[parent_id] = siblings.set(len(siblings), event.candidate_id)
+        self._order[len(self._order)] = event.candidate_id
+        self._put(
+            Candidate(
+                event.candidate_id,
+                event.code,
+                event.step,
+                event.phase,
+                event.parent_id,
+                event.morphisms,
+                event.params,
+                event.flops,
+                event.base_width,
+                event.block_ids,
+                **more,
+            )
+        )
 
-def _added(candidates: Candidates, event: CandidateProposed | NetworkGiven, **more: Any) -> Candidates:
-    if event.candidate_id in candidates.by_id:
-        return candidates
-    candidate = Candidate(
-        candidate_id=event.candidate_id,
-        code=event.code,
-        step=event.step,
-        phase=event.phase,
-        parent_id=event.parent_id,
-        morphisms=event.morphisms,
-        params=event.params,
-        flops=event.flops,
-        base_width=event.base_width,
-        block_ids=event.block_ids,
-        **more,
-    )
-    parent_id = event.parent_id if event.parent_id in candidates.by_id else None
-    siblings = candidates.children.get(parent_id, Map())
-    return candidates._replace(
-        by_id=candidates.by_id.set(event.candidate_id, candidate),
-        order=candidates.order.set(len(candidates.order), event.candidate_id),
-        children=candidates.children.set(parent_id, siblings.set(len(siblings), event.candidate_id)),
-    )
+    def _finish(self, story: Story, event: JobFinished) -> None:
+        job = story.live_job(event)
+        candidate = None if job is None else self._by_id.get(job.subject_id)
+        if job is None or candidate is None or job.subject_id not in story.candidates:
+            return
+        trainings = (*candidate.trainings, event)
+        memory = [one.peak_memory_bytes for one in trainings if one.peak_memory_bytes is not None]
+        latencies = [one.latency_ms for one in trainings if one.latency_ms is not None]
+        aps = story.aps_with(job, event)
+        if aps is not None:
+            self._finished[len(self._finished)] = candidate.candidate_id
+        self._put(
+            candidate._replace(
+                trainings=trainings,
+                params=event.params or candidate.params,
+                flops=event.flops or candidate.flops,
+                memory_bytes=max(memory, default=None),
+                latency_ms=mean(latencies) if latencies else None,
+                state=candidate.state if aps is None else "trained",
+                ap=candidate.ap if aps is None else mean(aps),
+            )
+        )
 
+    def _change(self, candidate_id: str, when: State | None = None, **changes: Any) -> None:
+        candidate = self._by_id.get(candidate_id)
+        if candidate is not None and when in (None, candidate.state):
+            self._put(candidate._replace(**changes))
 
-def _assigned(candidates: Candidates, story: Story, event: JobAssigned) -> Candidates:
-    candidate = candidates.get(event.subject_id)
-    if candidate is None or candidate.state != "proposed":
-        return candidates
-    return _with(candidates, candidate._replace(state="training"))
-
-
-def _inherited(candidates: Candidates, story: Story, event: WeightsInherited) -> Candidates:
-    candidate = candidates.get(event.child_id)
-    if candidate is None or story.live_job(event) is None:
-        return candidates
-    return _with(candidates, candidate._replace(inherited=event, residual=finite(event.residual)))
-
-
-def _finished(candidates: Candidates, story: Story, event: JobFinished) -> Candidates:
-    job = story.live_job(event)
-    candidate = None if job is None else candidates.get(job.subject_id)
-    if job is None or candidate is None or job.subject_id not in story.candidates:
-        return candidates
-    trainings = (*candidate.trainings, event)
-    memory = [one.peak_memory_bytes for one in trainings if one.peak_memory_bytes is not None]
-    latencies = [one.latency_ms for one in trainings if one.latency_ms is not None]
-    aps = story.aps_with(job, event)
-    candidate = candidate._replace(
-        trainings=trainings,
-        params=event.params or candidate.params,
-        flops=event.flops or candidate.flops,
-        memory_bytes=max(memory, default=None),
-        latency_ms=mean(latencies) if latencies else None,
-        state=candidate.state if aps is None else "trained",
-        ap=candidate.ap if aps is None else mean(aps),
-    )
-    if aps is None:
-        return _with(candidates, candidate)
-    finished = candidates.finished.set(len(candidates.finished), candidate.candidate_id)
-    return _with(candidates, candidate)._replace(finished=finished)
-
-
-def _ended(candidates: Candidates, story: Story, event: JobFailed | JobCancelled) -> Candidates:
-    """An attempt that came to nothing: another may follow."""
-    job = story.jobs.get(event.job_id)
-    candidate = None if job is None else candidates.get(job.subject_id)
-    if job is None or job.attempt != event.attempt or candidate is None or candidate.state != "training":
-        return candidates
-    return _with(candidates, candidate._replace(state="proposed"))
-
-
-def _ruled_out(candidates: Candidates, story: Story, event: CandidateRuledOut) -> Candidates:
-    candidate = candidates.get(event.candidate_id)
-    return (
-        candidates
-        if candidate is None
-        else _with(candidates, candidate._replace(state="ruled out", reason=event.limit))
-    )
-
-
-def _abandoned(candidates: Candidates, story: Story, event: CandidateAbandoned) -> Candidates:
-    candidate = candidates.get(event.candidate_id)
-    return (
-        candidates
-        if candidate is None
-        else _with(candidates, candidate._replace(state="abandoned", reason=event.fault))
-    )
-
-
-def _with(candidates: Candidates, candidate: Candidate) -> Candidates:
-    return candidates._replace(by_id=candidates.by_id.set(candidate.candidate_id, candidate))
-
-
-_HANDLERS: dict[type, Callable[[Candidates, Story, Any], Candidates]] = {
-    CandidateProposed: _proposed,
-    NetworkGiven: _given,
-    JobAssigned: _assigned,
-    WeightsInherited: _inherited,
-    JobFinished: _finished,
-    JobFailed: _ended,
-    JobCancelled: _ended,
-    CandidateRuledOut: _ruled_out,
-    CandidateAbandoned: _abandoned,
-}
+    def _put(self, candidate: Candidate) -> None:
+        self._by_id[candidate.candidate_id] = candidate
+        self._is_changed = True

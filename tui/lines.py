@@ -67,7 +67,7 @@ class Lines(NamedTuple):
 
     def after(self, number: int) -> list[Line]:
         """Those told after so many; as far as they are still there."""
-        return [self.kept[one] for one in range(max(number, self.told - LINES) + 1, self.told + 1)]
+        return [self.kept[one] for one in range(max(number, self.told - LINES, 0) + 1, self.told + 1)]
 
 
 def tell(lines: Lines, before: Story, recorded: Recorded, started: datetime) -> Lines:

@@ -8,6 +8,7 @@ event.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import SimpleNamespace
@@ -40,7 +41,8 @@ from lineage.events import (
     WorkerUnblocked,
 )
 from lineage.story import Job, Leader, Story, advance
-from tui.candidates import Candidates, follow
+from tui.candidates import Candidates
+from tui.candidates import Draft as CandidatesDraft
 from tui.lines import Lines, tell
 from tui.phases import PhaseView, ReignitionView, planned
 
@@ -105,7 +107,7 @@ class _Draft(SimpleNamespace):
     """The fields of a view, while events change them one by one: a new view for each would take most of the time."""
 
     story: Story
-    candidates: Candidates
+    candidates: CandidatesDraft
     status: Status
     workers: Mapping[str, str]
     blocked: Mapping[str, str]
@@ -119,11 +121,15 @@ class _Draft(SimpleNamespace):
 
     def begin(self, view: SearchView) -> None:
         vars(self).update(view._asdict())
+        self.candidates = CandidatesDraft(view.candidates)
         self.steps = {phase.step: phase for phase in view.phases}
+        self.counts: Counter[tuple[str, str]] = Counter()
 
     def view(self) -> SearchView:
-        fields = {**vars(self), "phases": tuple(self.steps.values())}
-        del fields["steps"]
+        for (step, name), more in self.counts.items():
+            self.change_phase(step, **{name: getattr(self.step(step), name) + more})
+        fields = {**vars(self), "phases": tuple(self.steps.values()), "candidates": self.candidates.candidates()}
+        del fields["steps"], fields["counts"]
         return SearchView(**fields)
 
     def take(self, recorded: Recorded) -> None:
@@ -133,13 +139,16 @@ class _Draft(SimpleNamespace):
             handler(self, event, recorded)
         before = self.story
         self.started = self.started or recorded.ts
-        self.candidates = follow(self.candidates, before, event)
+        self.candidates.take(before, event)
         self.lines = tell(self.lines, before, recorded, self.started)
         self.story = advance(before, recorded)
         self.last_seq, self.last_ts = recorded.seq, recorded.ts
 
     def change_phase(self, step: str, **changes: Any) -> None:
-        self.steps[step] = self.steps.get(step, PhaseView(step))._replace(**changes)
+        self.steps[step] = self.step(step)._replace(**changes)
+
+    def step(self, name: str) -> PhaseView:
+        return self.steps.get(name) or PhaseView(name)
 
     def count(self, proposal: CandidateProposed, what: Literal["proposed", "trained", "abandoned"]) -> None:
         """One more in a candidate's step."""
@@ -148,8 +157,7 @@ class _Draft(SimpleNamespace):
             if what != "trained":
                 return
             name = "controls"
-        known = self.steps.get(proposal.step, PhaseView(proposal.step))
-        self.change_phase(proposal.step, **{name: getattr(known, name) + 1})
+        self.counts[proposal.step, name] += 1
 
     def change_reignition(self, reignition_id: str, **changes: Any) -> None:
         self.reignitions = tuple(
@@ -223,7 +231,7 @@ def _finished(draft: _Draft, event: JobFinished, recorded: Recorded) -> None:
     if proposal is None:
         return
     draft.busy_s += (recorded.ts - job.started).total_seconds()
-    draft.epochs += draft.steps.get(proposal.step, PhaseView(proposal.step)).epochs / proposal.seeds
+    draft.epochs += draft.step(proposal.step).epochs / proposal.seeds
     if story.aps_with(job, event) is not None:
         draft.trained += 1
         draft.count(proposal, "trained")
@@ -246,11 +254,11 @@ def _ruled_out(draft: _Draft, event: CandidateRuledOut, recorded: Recorded) -> N
     draft.ruled_out += 1
     for phase in draft.steps.values():
         if phase.state == "running":
-            draft.change_phase(phase.step, ruled_out=phase.ruled_out + 1)
+            draft.counts[phase.step, "ruled_out"] += 1
 
 
 def _reignition(draft: _Draft, event: ReignitionProposed, recorded: Recorded) -> None:
-    after = len(draft.candidates.finished)
+    after = draft.candidates.count_finished
     fresh = ReignitionView(event.reignition_id, event.candidate_id, after, event.trigger)
     draft.reignitions = (*draft.reignitions, fresh)
 

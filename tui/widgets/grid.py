@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -82,6 +83,7 @@ class Grid(ScrollView, can_focus=True):
         self.cursor_row = 0
         self.cursor_column = 0
         self.follows_end = False
+        self._base = Style()
 
     def show(self, row_count: int, row: Callable[[int], Row], columns: Sequence[Column] | None = None) -> None:
         """Show so many rows; `row` gives one by its number from 0. Other `columns` begin anew."""
@@ -112,6 +114,10 @@ class Grid(ScrollView, can_focus=True):
         row = self._row(self.cursor_row) if self.cursor_row < self.row_count else ()
         return row[self.cursor_column] if self.cursor_column < len(row) else None
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._base = self.rich_style  # found anew by every parent there is, which takes longer than a line
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         left, top = self.scroll_offset
         width = self.scrollable_content_region.width
@@ -121,9 +127,9 @@ class Grid(ScrollView, can_focus=True):
         else:
             number = y - 1 + top
             if number >= self.row_count:
-                return Strip.blank(width, self.rich_style)
+                return Strip.blank(width, self._base)
             strip = Strip(self._segments(self._row(number), None, number == self.cursor_row))
-        return strip.crop_extend(left, left + width, self.rich_style)
+        return strip.crop_extend(left, left + width, self._base)
 
     def on_resize(self) -> None:
         self._measure()
@@ -164,7 +170,6 @@ class Grid(ScrollView, can_focus=True):
             self.notify(text[:200] or "(empty)", title="Copied", markup=False)
 
     def _segments(self, row: Row, look: str | None, has_cursor: bool = False) -> list[Segment]:
-        base = self.rich_style
         segments = []
         for number, (column, cell) in enumerate(zip(self._columns, row, strict=False)):
             if column.most is not None and cell_len(cell.text) > column.most:
@@ -175,12 +180,12 @@ class Grid(ScrollView, can_focus=True):
                 self.call_next(self._measure)
             space = " " * (self._widths[number] - size)
             text = space + cell.text if column.is_number else cell.text + space
-            style = base + self.get_component_rich_style(look or f"grid--{cell.look}", partial=True)
+            style = self._base + self.get_component_rich_style(look or f"grid--{cell.look}", partial=True)
             if has_cursor:
                 style += self.get_component_rich_style("grid--cursor", partial=True)
                 if number == self.cursor_column and self.has_focus:
                     style += self.get_component_rich_style("grid--accent", partial=True)
-            segments += [Segment(text, style), Segment(GAP, style if has_cursor else base)]
+            segments += [Segment(text, style), Segment(GAP, style if has_cursor else self._base)]
         return segments
 
     def _measure(self) -> None:

@@ -26,7 +26,7 @@ class ProgressPanel(Panel):
         self._is_live = True
 
     def show(self, state: State) -> None:
-        if state.view is not self._view:
+        if state.view is not self._view or state.is_live != self._is_live:
             self._view, self._is_live = state.view, state.is_live
             self.refresh_lines()
 
@@ -35,7 +35,7 @@ class ProgressPanel(Panel):
         name_width = max((len(phase.step) for phase in view.phases), default=0)
         lines = [_phase_line(view, phase, name_width, width, self._is_live) for phase in view.phases]
         lines.append(_sums_line(view))
-        lines += [Content(line) for line in (_queue(view), *_limits(view)) if line]
+        lines += [Content(line) for line in (_queue(view), *_limits(view))]
         if view.reignitions:
             lines.append(_reignition_line(view.reignitions[-1], len(view.reignitions)))
         return lines
@@ -74,10 +74,10 @@ def _sums_line(view: SearchView) -> Content:
 
 
 def _queue(view: SearchView) -> str:
-    """Candidates that wait for a device."""
+    """Candidates that wait for a device; told where nobody waits, too, for the panel would change its height all the time."""
     running = {job.subject_id for job in view.story.jobs.values()}
     waiting = [one for one in view.story.candidates if one not in running]
-    return f"queue {len(waiting)}: {' '.join(waiting)}" if waiting else ""
+    return f"queue {len(waiting)}{': ' if waiting else ''}{' '.join(waiting)}"
 
 
 def _limits(view: SearchView) -> list[str]:
