@@ -58,7 +58,9 @@ class SearchScreen(Screen[None]):
         self.query_one(EventLog).show(view)
 
     def tick(self) -> None:
-        """Bring what shows the time up to now."""
+        """Bring what shows the time up to now, unless the widgets are going."""
+        if not self.app.is_running:
+            return
         view, now = self._view, self._clock()
         silence_s = (now - self._heard).total_seconds() if view.status in ("waiting", "running") else None
         self.query_one(StatusBar).show(view, silence_s)
