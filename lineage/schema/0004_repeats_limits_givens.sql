@@ -71,8 +71,10 @@ CREATE TABLE measurements (
     PRIMARY KEY (candidate_id, repeat)
 );
 
+-- No key, for a list in it changes: DuckDB deletes such a row and inserts it anew, and ends the process where a commit finds
+-- no room and that is to be taken back in an index.
 CREATE TABLE inheritance (
-    child_id VARCHAR PRIMARY KEY,
+    child_id VARCHAR NOT NULL, -- one row each
     parent_id VARCHAR NOT NULL,
     probability DOUBLE, -- with which the parent was drawn; NULL: it was not drawn
     morphisms VARCHAR[] NOT NULL,

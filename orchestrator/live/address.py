@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 import aiomqtt
@@ -14,12 +18,13 @@ import aiomqtt
 from orchestrator import broker_url
 
 TIMEOUT_S = 10.0  # that a broker has for whatever it is told
+LEAVE_S = 0.5  # that it has to see us leave
 KEEPALIVE_S = 30  # a connection that is silent for so long and half as long again is dead to the broker
 
 
 class Connection(aiomqtt.Client):
-    """A client that leaves nothing behind: no socket of a connection that did not come about, and no complaint of asyncio's
-    that nobody asked how a connection ended.
+    """A client that leaves nothing behind: no socket of a connection that did not come about, no complaint of asyncio's that
+    nobody asked how a connection ended, and no broker that takes it for lost though it said goodbye.
     """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
@@ -44,6 +49,30 @@ class Connection(aiomqtt.Client):
             raise
         self._disconnected.add_done_callback(_asked)  # it may be another one than before
         return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        found = self._client.socket()
+        connection = None if found is None else socket.socket(fileno=os.dup(found.fileno()))
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            if connection is not None:
+                with connection:
+                    await _heard_out(connection)
+
+
+async def _heard_out(connection: socket.socket) -> None:
+    """Read what still comes until the broker hangs up, too: closed with something unread, a connection is reset, and the
+    broker need not read what was sent on it before.
+    """
+    connection.setblocking(False)
+    with contextlib.suppress(OSError, TimeoutError):
+        connection.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(LEAVE_S):
+            while await asyncio.get_running_loop().sock_recv(connection, 2**16):
+                pass
 
 
 def _asked(future: asyncio.Future[None]) -> None:

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -119,6 +120,20 @@ async def test_a_status_that_somebody_deletes_comes_back(plain: Mosquitto, datab
         async with way_to(plain.port).client() as other:
             await other.publish("spnas/run/status", b"", qos=1, retain=True)
         await until(lambda: seen[-2:] == ["", "running"])
+
+
+async def test_a_broker_takes_nobody_for_lost_who_leaves_with_much_unread(plain: Mosquitto) -> None:
+    will = aiomqtt.Will("spnas/run/status", '{"state": "lost"}', qos=1, retain=True)
+    async with states(plain) as seen, way_to(plain.port).client() as other:
+        for number in range(50):
+            await other.publish(f"much/{number}", bytes(10_000), qos=1, retain=True)
+        async with way_to(plain.port).client(will=will) as leaving:
+            leaving._client.subscribe("much/+")
+            time.sleep(0.3)  # it comes, and nobody reads it
+        await other.publish("spnas/run/status", '{"state": "left"}', qos=1)
+        await until(lambda: seen)
+        await asyncio.sleep(0.2)
+        assert seen == ["left"]
 
 
 async def test_a_watcher_that_hears_events_does_not_take_their_run_for_lost(

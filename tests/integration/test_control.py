@@ -42,6 +42,7 @@ def test_what_is_asked_is_done_and_recorded_with_who_asked(spnas: Spnas, run: Pa
     assert all("@" in one["who"] for one in asked)
 
 
+@pytest.mark.parametrize("run", ["10"], indirect=True)
 def test_what_can_not_be_done_is_refused_with_the_reason_and_recorded_too(spnas: Spnas, run: Path) -> None:
     for command, words in (
         (["continue", "run"], "it is not paused"),

@@ -133,7 +133,7 @@ def test_a_run_that_finds_no_room_can_be_interrupted_and_resumed(
     time.sleep(waits_s)
     live.send_signal(signal.SIGTERM)
     _, err = live.communicate(timeout=30)
-    assert live.returncode == 1
+    assert live.returncode == 1, err
     assert "make room and resume it" in err
     assert "Traceback" not in err
     assert RunFolder(folder / "run").was_killed()  # that is: it left events in the write-ahead log

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,3 +96,44 @@ def test_other_events_are_no_answer_to_what_reached_the_disk_after_all(
         store.append([proposed("s-0002")], NOON)
     with pytest.raises(StoreError, match="holds events up to 3 that were told to be refused: resume the run"):
         store.append([proposed("s-0009")], NOON)
+
+
+MET_BY_THE_DATABASE = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[2])
+from histories import INTERRUPTIONS, NOON, assigned, epoch, failed, inherited, reignition, run_started, tables, trainings
+from limited import longest_file
+from lineage import store
+from lineage.errors import StoreFull
+from lineage.wal import wal_of
+
+store.must_have_room = lambda _: None
+database = Path(sys.argv[1])
+log = [
+    *trainings("s-0", aps=(0.1, 0.2)), *trainings("s-1", "s-0"), assigned("j-1", "s-1"),
+    inherited("j-1", "s-1", "s-0", dead_tensors=("backbone.a",)), inherited("j-1", "s-1", "s-0", dead_tensors=None),
+    epoch("j-1"), failed("j-1"), reignition("i-1", "s-0"), *INTERRUPTIONS,
+]
+with store.EventStore.create(database) as opened:
+    opened.append([run_started()], NOON)
+    for number, event in enumerate(log, 2):
+        with longest_file(wal_of(database).stat().st_size):
+            try:
+                opened.append([event], NOON)
+                sys.exit(f"there was room for {event}")
+            except StoreFull:
+                pass
+        assert [one.seq for one in opened.append([event], NOON)] == [number]
+    kept = tables(opened)
+    opened.rebuild()
+    assert tables(opened) == kept
+"""
+
+
+def test_room_that_goes_once_it_was_looked_for_keeps_an_event_out_and_ends_nothing(tmp_path: Path) -> None:
+    """DuckDB ends the process where it can't take a commit back."""
+    command = [sys.executable, "-c", MET_BY_THE_DATABASE, str(tmp_path / "lineage.duckdb"), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")

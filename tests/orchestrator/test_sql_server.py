@@ -55,7 +55,7 @@ def test_what_is_told_is_in_the_tables_at_once_and_only_once(database: Path, log
 
 @pytest.mark.parametrize(
     ("statement", "query_s", "reason"),
-    [(ENDLESS, 0.5, "a query took more than 0.5 s"), (GREEDY, 30, "queries took more than 100000000 bytes")],
+    [(ENDLESS, 0.5, "a query took more than 0.5 s"), (GREEDY, 300, "queries took more than 100000000 bytes")],
 )
 def test_a_query_beyond_its_limits_ends_with_the_server_which_says_why(
     database: Path, log: Path, statement: str, query_s: float, reason: str
@@ -63,7 +63,7 @@ def test_a_query_beyond_its_limits_ends_with_the_server_which_says_why(
     with Server(database, log, query_s=query_s, memory_bytes=10**8) as server:
         with pytest.raises(duckdb.Error):
             server.client().ask(statement)
-        assert server.process.wait(10) == limits.TOO_MUCH
+        assert server.process.wait(30) == limits.TOO_MUCH
     assert reason in log.read_text()
 
 
