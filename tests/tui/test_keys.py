@@ -1,6 +1,13 @@
 """What every key does."""
 
+import re
+
 import pytest
+from textual.binding import Binding
+
+from tui.app import SpnasApp
+from tui.screens.help import TEXT
+from tui.widgets.grid import Grid
 
 SIZE = (100, 30)
 
@@ -143,3 +150,62 @@ async def test_enter_on_a_candidate_opens_it(made_up):
         await made_up.expect(pilot, "2  s-0001")
         await pilot.press("down", "enter")
         await made_up.expect(pilot, "s-0001  b_11-21-21-21_0-0-0-0", "Network")
+
+
+NAMES = {
+    "slash": "/",
+    "question_mark": "?",
+    "minus": "-",
+    "plus": "+",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "ctrl+up": "ctrl+↑",
+    "ctrl+down": "↓",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "pageup": "page up",
+    "pagedown": "page down",
+    "escape": "esc",
+}
+
+
+@pytest.mark.parametrize("part", [SpnasApp, Grid, *SpnasApp.MODES.values()])
+def test_the_help_names_every_key(part):
+    told = TEXT.replace("1 to 6", "1 2 3 4 5 6")
+    for binding in vars(part).get("BINDINGS", ()):
+        assert isinstance(binding, Binding)
+        names = [NAMES.get(key, key) for key in binding.key.split(",")]
+        assert any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", told) for name in names), names
+
+
+async def test_every_key_of_a_table_moves_its_cursor(made_up):
+    events = [made_up.run_started()]
+    for number in range(1, 41):
+        name, job = f"s-{number:04}", f"j-{number}"
+        events += [made_up.proposed(name), made_up.assigned(job, name), made_up.finished(job, 0.9 - number / 100)]
+    async with made_up.app_of(made_up.StandIn(events), len(events)).run_test(size=SIZE) as pilot:
+        await made_up.expect(pilot, "1  s-0001", "7  s-0007")
+        grid = pilot.app.screen.query_one("Leaderboard", Grid)
+        await pilot.press("pagedown")
+        assert 3 < grid.cursor_row < 39
+        await pilot.press("pageup")
+        assert grid.cursor_row == 0
+        for key, row, column in (
+            ("down", 1, 0),
+            ("j", 2, 0),
+            ("up", 1, 0),
+            ("k", 0, 0),
+            ("up", 0, 0),
+            ("end", 39, 0),
+            ("down", 39, 0),
+            ("home", 0, 0),
+            ("G", 39, 0),
+            ("g", 0, 0),
+            ("right", 0, 1),
+            ("left", 0, 0),
+            ("left", 0, 0),
+        ):
+            await pilot.press(key)
+            assert (grid.cursor_row, grid.cursor_column) == (row, column), key

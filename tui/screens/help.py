@@ -18,7 +18,7 @@ TEXT = """\
   x           cancel a job                             (asks which)
   /           filter, where there is something to filter; esc ends it
   t           dark or light
-  ctrl+p      all commands, by name
+  ctrl+p      all commands, by name                    ?   these keys
   q           close this view: the run goes on
 
 [b]In tables[/b]
@@ -35,6 +35,12 @@ TEXT = """\
 
 [b]Pareto[/b]
   o           AP against the next cost: FLOPs, parameters, latency, memory
+
+[b]Candidate[/b]
+  \\[ ]         the part before, the next one            u      its parent
+
+[b]Log[/b]
+  f           the kind under the cursor alone; esc ends it
 
 [b]SQL[/b]
   ctrl+j      run the statement (also F5)       esc   cancel it

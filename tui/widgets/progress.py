@@ -35,7 +35,8 @@ class ProgressPanel(Panel):
         name_width = max((len(phase.step) for phase in view.phases), default=0)
         lines = [_phase_line(view, phase, name_width, width, self._is_live) for phase in view.phases]
         lines.append(_sums_line(view))
-        lines += [Content(line) for line in (_queue(view), *_limits(view))]
+        told = [*([_queue(view)] if self._is_live else []), *_limits(view)]
+        lines += [Content(line) for line in told]
         if view.reignitions:
             lines.append(_reignition_line(view.reignitions[-1], len(view.reignitions)))
         return lines
