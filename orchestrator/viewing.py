@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, aclosing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, aclosing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 from lineage.architecture import LineageError
 from lineage.events import Recorded
 from lineage.snapshot import open_snapshot, snapshot_file, stamp
-from orchestrator.errors import InfrastructureError, OrchestratorError
+from orchestrator.errors import InfrastructureError
 from orchestrator.live import endpoint
 from orchestrator.run_folder import RunFolder
-from tui.source import Answer, Contact, News, SourceError
+from orchestrator.viewing_tables import Tables, translated
+from tui.source import Contact, News, SourceError
 
 if TYPE_CHECKING:
     from orchestrator.live.client import Target
 
 POLL_S = 0.5
 PAGE = 2000
-QUERY_S, QUERY_BYTES = 600.0, 10**9
 
 
-class LocalRun:
+class LocalRun(Tables):
     """A run folder on this machine: past events from its store, live ones from its bus as soon as there is one."""
 
     def __init__(self, folder: RunFolder, name: str) -> None:
@@ -87,29 +87,19 @@ class LocalRun:
 
         return targets.live(self._folder, self.name)
 
-    async def query(self, statement: str, most_rows: int) -> Answer:
-        from orchestrator import querying
+    async def database(self) -> Path:
+        return self._folder.database
 
-        how = querying.Asking("rows", QUERY_S, QUERY_BYTES)
-        with translated(), ExitStack() as kept:
-            copy = await asyncio.to_thread(kept.enter_context, snapshot_file(self._folder.database))
-            columns, rows = await querying.rows_of(copy, statement, how, most_rows + 1)
-        return Answer(tuple(columns), rows[:most_rows], len(rows) <= most_rows)
+    def copied(self, database: Path) -> AbstractContextManager[Path]:
+        return snapshot_file(database)
 
-    async def export(self, statement: str, file: str) -> None:
-        form = Path(file).suffix.removeprefix(".")
-        if form not in ("csv", "json", "parquet"):
-            raise SourceError(f"{file}: expected a name that ends with .csv, .json or .parquet")
-        with translated():
-            await asyncio.to_thread(self._export, statement, form, Path(file).expanduser())
+    def is_live(self) -> bool:
+        return self._folder.owner() is not None
 
-    def _export(self, statement: str, form: str, file: Path) -> None:
-        from orchestrator import delivery, querying
+    def must_not_replace(self, file: Path) -> None:
+        from orchestrator import delivery
 
-        how = querying.Asking(form, QUERY_S, QUERY_BYTES)
         delivery.must_not_replace(file, self._folder)
-        with snapshot_file(self._folder.database) as copy, querying.answered(copy, statement, how) as answer:
-            delivery.write(answer, file)
 
     async def ask(self, request: dict[str, Any]) -> Recorded:
         from orchestrator.live import targets
@@ -118,17 +108,6 @@ class LocalRun:
         with translated():
             return await asked(await asyncio.to_thread(targets.live, self._folder, self.name), request)
 
-    async def why(self, candidate_id: str) -> str:
-        with translated():
-            return await asyncio.to_thread(self._why, candidate_id)
-
-    def _why(self, candidate_id: str) -> str:
-        from lineage.explanation import explain
-        from orchestrator.why import account
-
-        with open_snapshot(self._folder.database) as store:
-            return "\n".join(account(explain(store, candidate_id, self._folder.owner() is not None)))
-
     async def log(self, candidate_id: str, most_lines: int) -> list[str]:
         found: list[str] = []
         for file in sorted(self._folder.logs.glob(f"j-{candidate_id}*.log")):
@@ -136,15 +115,6 @@ class LocalRun:
         if not found:
             raise SourceError(f"its trainings wrote no log in {self._folder.logs}")
         return found[-most_lines:]
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Errors of ours become those of the UI."""
-    try:
-        yield
-    except (LineageError, OrchestratorError) as error:
-        raise SourceError(str(error)) from error
 
 
 def _page(events: Iterator[Recorded]) -> list[Recorded]:

@@ -24,12 +24,8 @@ from orchestrator.live.server import LAST_S, Server, open_way
 
 MAX_BYTES = 2**30  # of memory: clients that do not read are kept for by the embedded broker
 LINE_LIMIT_BYTES = 2**25
-<<<<<<< HEAD
 USES_S = 2.0  # between two looks at what the devices do
-MORE_S = 0.5  # than the last events have
-=======
 MORE_S = 0.8  # than the last events have, to leave the broker
->>>>>>> main
 
 
 def say(message: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,7 +31,7 @@ SCREENS = {
 @given(st.lists(st.integers(0, len(RECORDED)), max_size=8))
 def test_parts_come_to_what_the_whole_comes_to(cuts: list[int]) -> None:
     view, bounds = SearchView(), [0, *sorted(cuts), len(RECORDED)]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         view = fold(view, *RECORDED[start:end])
     assert view == WHOLE
 

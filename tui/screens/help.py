@@ -43,7 +43,8 @@ TEXT = """\
   f           the kind under the cursor alone; esc ends it
 
 [b]SQL[/b]
-  ctrl+j      run the statement (also F5)       esc   cancel it
+  ctrl+j      run the statement (also f5)
+  esc         cancel it; otherwise leave the editor, where the other keys are letters
   ctrl+↑ ↓    earlier statements, later ones
   ctrl+s      keep the statement by a name      ctrl+o  one that was kept
   ctrl+e      write the answer to a file

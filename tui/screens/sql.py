@@ -75,7 +75,7 @@ class SqlScreen(RunScreen):
 
     def parts(self) -> Iterator[Widget]:
         yield Editor(FIRST, language="sql", show_line_numbers=False, soft_wrap=True, id="statement")
-        yield Static("ctrl+j asks, tab completes a name", id="sql-note", markup=False)
+        yield Static("ctrl+j asks, tab completes a name, esc leaves the editor", id="sql-note", markup=False)
         yield Grid(id="answer")
 
     def on_mount(self) -> None:

@@ -75,7 +75,7 @@ def _sums_line(view: SearchView) -> Content:
 
 
 def _queue(view: SearchView) -> str:
-    """Candidates that wait for a device; told where nobody waits, too, for the panel would change its height all the time."""
+    """Candidates that wait for a device; told where none does, too, for the panel would change its height all the time."""
     running = {job.subject_id for job in view.story.jobs.values()}
     waiting = [one for one in view.story.candidates if one not in running]
     return f"queue {len(waiting)}{': ' if waiting else ''}{' '.join(waiting)}"
