@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
+import signal
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from aiohttp import web
 from textual_serve.server import Server
 
 HOST = "127.0.0.1"
 COOKIE = "spnas-orch"
+LAST_S, LOOK_S = 5.0, 0.1  # that views have to end
 PAGE = Path(__file__).parent
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -29,7 +34,7 @@ def serve(command: str, title: str, port: int, tell: Callable[[str], None]) -> N
     """
     with socket.create_server((HOST, port)) as listening:
         taken = int(listening.getsockname()[1])
-    _Server(tell, command, HOST, taken, title, templates_path=PAGE).serve()
+        _Server(tell, command, HOST, taken, title, templates_path=PAGE).serve_on(listening)
 
 
 class _Server(Server):
@@ -40,8 +45,13 @@ class _Server(Server):
         self._tell = tell
         self.secret = secrets.token_urlsafe(24)
 
-    def initialize_logging(self) -> None:
+    def serve_on(self, listening: socket.socket) -> None:
+        """As `serve`, on a socket that listens already: whoever is told the address may come at once."""
         logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+        loop = asyncio.new_event_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.request_exit)
+        web.run_app(self._make_app(), sock=listening, handle_signals=False, loop=loop, print=None)
 
     async def on_startup(self, _: web.Application) -> None:
         self._tell(f"{self.public_url}/?secret={self.secret}")
@@ -49,7 +59,18 @@ class _Server(Server):
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
         app.middlewares.append(self._guard)
+        app.on_cleanup.append(self._see_views_off)
         return app
+
+    async def _see_views_off(self, _: web.Application) -> None:
+        """Wait for the processes that showed something: asyncio complains of those that outlive its loop."""
+        ends_at = time.monotonic() + LAST_S
+        while views := psutil.Process().children():
+            if time.monotonic() > ends_at:
+                for view in views:
+                    view.kill()
+            await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(LOOK_S)  # for who waited for the last one to say so
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
