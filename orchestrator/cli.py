@@ -6,7 +6,6 @@ Exit codes: 0 done, 2 the user's mistake (one message, no traceback), 1 ours or 
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from enum import StrEnum
@@ -263,8 +262,6 @@ def watch(
     if web:
         watching.serve(run, ca, port)
         return
-    if not sys.stdout.isatty() and "TEXTUAL_DRIVER" not in os.environ:
-        raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
     watching.watch(run, ca)
 
 

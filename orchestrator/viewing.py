@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AbstractContextManager, ExitStack, aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.architecture import LineageError
 from lineage.events import Recorded
-from lineage.snapshot import open_snapshot, snapshot_file, stamp
+from lineage.snapshot import open_snapshot, stamp
 from orchestrator.errors import InfrastructureError
 from orchestrator.live import endpoint
 from orchestrator.run_folder import RunFolder
@@ -89,9 +89,6 @@ class LocalRun(Tables):
 
     async def database(self) -> Path:
         return self._folder.database
-
-    def copied(self, database: Path) -> AbstractContextManager[Path]:
-        return snapshot_file(database)
 
     def is_live(self) -> bool:
         return self._folder.owner() is not None

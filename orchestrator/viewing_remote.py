@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,6 @@ class RemoteRun(Tables):
                     if len(page) == PAGE or one.seq >= last:
                         await asyncio.to_thread(_append, copy, page)
                         self._copied, page = one.seq, []
-
-    def copied(self, database: Path) -> AbstractContextManager[Path]:
-        return nullcontext(database)
 
     def is_live(self) -> bool:
         return self._is_live

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lineage.architecture import LineageError
-from lineage.snapshot import open_snapshot
+from lineage.snapshot import open_snapshot, snapshot_file
 from orchestrator.errors import OrchestratorError
 from tui.source import Answer, SourceError
 
@@ -25,10 +25,6 @@ class Tables(ABC):
         """The database, with all that was heard so far."""
 
     @abstractmethod
-    def copied(self, database: Path, /) -> AbstractContextManager[Path]:
-        """A database that nobody writes while it is asked."""
-
-    @abstractmethod
     def is_live(self) -> bool:
         """Whether a process drives the run."""
 
@@ -40,13 +36,9 @@ class Tables(ABC):
         from orchestrator import querying
 
         how = querying.Asking("rows", QUERY_S, QUERY_BYTES)
-        with translated():
-            copy = self.copied(await self.database())
-            path = await asyncio.to_thread(copy.__enter__)
-            try:
-                columns, rows = await querying.rows_of(path, statement, how, most_rows + 1)
-            finally:
-                copy.__exit__(None, None, None)
+        with translated(), ExitStack() as kept:
+            copy = await asyncio.to_thread(kept.enter_context, snapshot_file(await self.database()))
+            columns, rows = await querying.rows_of(copy, statement, how, most_rows + 1)
         return Answer(tuple(columns), rows[:most_rows], len(rows) <= most_rows)
 
     async def export(self, statement: str, file: str, /) -> None:
@@ -61,7 +53,7 @@ class Tables(ABC):
 
         how = querying.Asking(form, QUERY_S, QUERY_BYTES)
         self.must_not_replace(file)
-        with self.copied(database) as copy, querying.answered(copy, statement, how) as answer:
+        with snapshot_file(database) as copy, querying.answered(copy, statement, how) as answer:
             delivery.write(answer, file)
 
     async def why(self, candidate_id: str, /) -> str:

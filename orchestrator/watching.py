@@ -26,9 +26,12 @@ def watch(run: str, ca: Path | None) -> None:
     """Show a run until the user quits.
 
     Raises:
-        UserError: there is no such run, or nothing is known of it.
+        UserError: there is no such run, or nothing is known of it; this is no terminal.
     """
-    app = app_of(_source(run, ca))
+    source = _source(run, ca)
+    if not sys.stdout.isatty() and "TEXTUAL_DRIVER" not in os.environ:
+        raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
+    app = app_of(source)
     signal.signal(signal.SIGHUP, lambda *_: os._exit(128 + signal.SIGHUP))  # nobody is left to draw for
     app.run()
     if app.failure is not None:

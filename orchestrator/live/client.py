@@ -106,7 +106,7 @@ async def follow(target: Target, after: int) -> AsyncGenerator[Recorded]:
             )
 
 
-async def heard(target: Target, after: int, patience_s: float = GONE_S) -> AsyncGenerator[Heard]:
+async def heard(target: Target, after: int) -> AsyncGenerator[Heard]:
     """As `follow`; also where the run stands, what its devices do, and that the broker is gone. Raises as `follow`."""
     last, gone_at, has_begun = after, None, False
     while True:
@@ -127,9 +127,9 @@ async def heard(target: Target, after: int, patience_s: float = GONE_S) -> Async
             if gone_at is None:
                 gone_at = now
                 yield Gone(_reason(error))
-            elif now - gone_at > patience_s:
+            elif now - gone_at > GONE_S:
                 raise InfrastructureError(
-                    f"the broker on {_at(target)} did not come back within {patience_s:.0f} s ({_reason(error)}); you have "
+                    f"the broker on {_at(target)} did not come back within {GONE_S:.0f} s ({_reason(error)}); you have "
                     f"the events up to {last}: go on with --after {last}"
                 ) from error
             await asyncio.sleep(PAUSE_S)
