@@ -32,6 +32,7 @@ class LocalRun(Tables):
     """A run folder on this machine: past events from its store, live ones from its bus as soon as there is one."""
 
     def __init__(self, folder: RunFolder, name: str) -> None:
+        super().__init__()
         self.name = name
         self._folder = folder
         self._last = 0

@@ -31,6 +31,7 @@ class RemoteRun(Tables):
     """A run on a broker: its events and its ear. Logs stay where it runs."""
 
     def __init__(self, target: Target, name: str) -> None:
+        super().__init__()
         self.name = name
         self._target = target
         self._last = 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from lineage.architecture import LineageError
-from lineage.snapshot import open_snapshot, snapshot_file
+from lineage.snapshot import snapshot_file
+from lineage.store import EventStore
 from orchestrator.errors import OrchestratorError
 from tui.source import Answer, SourceError
 
@@ -19,6 +20,9 @@ FORMS = ("csv", "json", "parquet")
 
 class Tables(ABC):
     """Answers from a database, as it is when somebody asks. What that takes is imported then."""
+
+    def __init__(self) -> None:
+        self._taking = asyncio.Lock()
 
     @abstractmethod
     async def database(self) -> Path:
@@ -32,12 +36,19 @@ class Tables(ABC):
     def must_not_replace(self, file: Path, /) -> None:
         """Raise UserError if a file is the run's own."""
 
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Path]:
+        """A copy of the database that nobody writes."""
+        with translated(), ExitStack() as kept:
+            async with self._taking:  # whoever comes next may have to add to it
+                copy = await asyncio.to_thread(kept.enter_context, snapshot_file(await self.database()))
+            yield copy
+
     async def query(self, statement: str, most_rows: int, /) -> Answer:
         from orchestrator import querying
 
         how = querying.Asking("rows", QUERY_S, QUERY_BYTES)
-        with translated(), ExitStack() as kept:
-            copy = await asyncio.to_thread(kept.enter_context, snapshot_file(await self.database()))
+        async with self._snapshot() as copy:
             columns, rows = await querying.rows_of(copy, statement, how, most_rows + 1)
         return Answer(tuple(columns), rows[:most_rows], len(rows) <= most_rows)
 
@@ -45,27 +56,27 @@ class Tables(ABC):
         form = Path(file).suffix.removeprefix(".")
         if form not in FORMS:
             raise SourceError(f"{file}: expected a name that ends with {', '.join(f'.{one}' for one in FORMS)}")
-        with translated():
-            await asyncio.to_thread(self._export, await self.database(), statement, form, Path(file).expanduser())
+        async with self._snapshot() as copy:
+            await asyncio.to_thread(self._export, copy, statement, form, Path(file).expanduser())
 
-    def _export(self, database: Path, statement: str, form: str, file: Path) -> None:
+    def _export(self, copy: Path, statement: str, form: str, file: Path) -> None:
         from orchestrator import delivery, querying
 
-        how = querying.Asking(form, QUERY_S, QUERY_BYTES)
         self.must_not_replace(file)
-        with snapshot_file(database) as copy, querying.answered(copy, statement, how) as answer:
+        with querying.answered(copy, statement, querying.Asking(form, QUERY_S, QUERY_BYTES)) as answer:
             delivery.write(answer, file)
 
     async def why(self, candidate_id: str, /) -> str:
-        with translated():
-            return await asyncio.to_thread(self._why, await self.database(), candidate_id)
+        async with self._snapshot() as copy:
+            return await asyncio.to_thread(_why, copy, candidate_id, self.is_live())
 
-    def _why(self, database: Path, candidate_id: str) -> str:
-        from lineage.explanation import explain
-        from orchestrator.why import account
 
-        with open_snapshot(database) as store:
-            return "\n".join(account(explain(store, candidate_id, self.is_live())))
+def _why(copy: Path, candidate_id: str, is_live: bool) -> str:
+    from lineage.explanation import explain
+    from orchestrator.why import account
+
+    with EventStore.open_read_only(copy) as store:
+        return "\n".join(account(explain(store, candidate_id, is_live)))
 
 
 @contextmanager
