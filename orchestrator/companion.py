@@ -13,8 +13,8 @@ from pathlib import Path
 
 from orchestrator.watching import COMMAND
 
-PLAIN = "\x1b[?1049l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[<u\x1b[?25h\x1b[0m\r"
-"""Gives a terminal back: main screen, no mouse, no pasting marks, cursor."""
+PLAIN = "\x1b[?1049l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[<u\x1b[?25h\x1b[?7h\x1b[0m\r"
+"""Gives a terminal back: main screen, no mouse, no pasting marks, cursor, long lines wrapped."""
 
 
 async def show_beside(run: Path, hung_up: Callable[[], None]) -> None:

@@ -8,11 +8,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from lineage.errors import QueryError, StoreFull
 from lineage.moment import last_at
@@ -145,14 +144,15 @@ def answered(database: Path, statement: str, how: Asking, title: str = "") -> It
         yield answer
 
 
-async def rows_of(database: Path, statement: str, how: Asking, most_rows: int) -> tuple[list[str], list[list[Any]]]:
-    """Columns and the first rows of an answer. Cancelled, it ends the query. Raises as `answered`."""
+@asynccontextmanager
+async def answering(database: Path, statement: str, how: Asking, most_rows: int = 0) -> AsyncIterator[Path]:
+    """As `answered`, for whoever may cancel it, which ends the query; `most_rows` of the form rows."""
     with scratch_folder() as folder:
         answer = folder / "answer"
         request = Request(
             database=str(database),
             statement=statement,
-            form="rows",
+            form=how.form,
             answer=str(answer),
             seconds=how.seconds,
             memory_bytes=how.memory_bytes,
@@ -171,8 +171,7 @@ async def rows_of(database: Path, statement: str, how: Asking, most_rows: int) -
             raise
         assert process.returncode is not None
         _judge(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), how, answer)
-        found = json.loads(answer.read_text("utf-8"))
-        return found["columns"], found["rows"]
+        yield answer
 
 
 def _encoded(request: Request) -> bytes:

@@ -6,6 +6,7 @@ What is not needed to open it is imported late: the screen is there sooner.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, aclosing, suppress
 from itertools import islice
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from lineage.architecture import LineageError
 from lineage.events import Recorded
 from lineage.snapshot import open_snapshot, stamp
-from orchestrator.errors import InfrastructureError
+from orchestrator.errors import InfrastructureError, OrchestratorError
 from orchestrator.live import endpoint
 from orchestrator.run_folder import RunFolder
-from orchestrator.viewing_tables import Tables, translated
+from orchestrator.viewing_tables import Tables, entered, translated
 from tui.source import Contact, News, SourceError
 
 if TYPE_CHECKING:
@@ -62,13 +63,13 @@ class LocalRun(Tables):
                                 yield news
                     seen = told = None
                 await asyncio.sleep(POLL_S)
-        except LineageError as error:
+        except (LineageError, OrchestratorError) as error:
             raise SourceError(str(error)) from error
 
     async def _past(self) -> AsyncGenerator[list[Recorded]]:
         """The events that the store has after the last one."""
         with ExitStack() as kept:
-            store = await asyncio.to_thread(kept.enter_context, open_snapshot(self._folder.database))
+            store = await entered(kept, open_snapshot(self._folder.database))
             events = store.read(after_seq=self._last, settled_epochs=False)  # they change nothing any more
             reading = asyncio.create_task(asyncio.to_thread(_page, events))
             try:
@@ -108,7 +109,8 @@ class LocalRun(Tables):
 
     async def log(self, candidate_id: str, most_lines: int) -> list[str]:
         found: list[str] = []
-        for file in sorted(self._folder.logs.glob(f"j-{candidate_id}*.log")):
+        own = re.compile(rf"j-{re.escape(candidate_id)}(-\d+)?\.log")
+        for file in sorted(one for one in self._folder.logs.glob(f"j-{candidate_id}*.log") if own.fullmatch(one.name)):
             found += [f"== {file}", *_tail(file, most_lines)]
         if not found:
             raise SourceError(f"its trainings wrote no log in {self._folder.logs}")

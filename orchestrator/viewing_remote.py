@@ -15,7 +15,7 @@ from typing import Any
 from lineage.events import Recorded
 from lineage.scratch import scratch_folder
 from lineage.store import EventStore
-from orchestrator.errors import InfrastructureError
+from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live import client, targets
 from orchestrator.live.client import Gone, Target
 from orchestrator.live.messages import Status, Uses
@@ -55,6 +55,8 @@ class RemoteRun(Tables):
                                 self._is_live = news.state == "live"
                             yield news
                     yield Contact("over")
+                except UserError as error:
+                    raise SourceError(str(error)) from error
                 except InfrastructureError as error:
                     if not was_there:
                         raise SourceError(str(error)) from error

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from lineage.architecture import LineageError
 from lineage.snapshot import snapshot_file
@@ -16,6 +19,7 @@ from tui.source import Answer, SourceError
 
 QUERY_S, QUERY_BYTES = 600.0, 10**9
 FORMS = ("csv", "json", "parquet")
+T = TypeVar("T")
 
 
 class Tables(ABC):
@@ -41,34 +45,43 @@ class Tables(ABC):
         """A copy of the database that nobody writes."""
         with translated(), ExitStack() as kept:
             async with self._taking:  # whoever comes next may have to add to it
-                copy = await asyncio.to_thread(kept.enter_context, snapshot_file(await self.database()))
+                copy = await entered(kept, snapshot_file(await self.database()))
             yield copy
 
     async def query(self, statement: str, most_rows: int, /) -> Answer:
         from orchestrator import querying
 
         how = querying.Asking("rows", QUERY_S, QUERY_BYTES)
-        async with self._snapshot() as copy:
-            columns, rows = await querying.rows_of(copy, statement, how, most_rows + 1)
-        return Answer(tuple(columns), rows[:most_rows], len(rows) <= most_rows)
+        async with self._snapshot() as copy, querying.answering(copy, statement, how, most_rows + 1) as answer:
+            found = json.loads(answer.read_text("utf-8"))
+        return Answer(tuple(found["columns"]), found["rows"][:most_rows], len(found["rows"]) <= most_rows)
 
     async def export(self, statement: str, file: str, /) -> None:
-        form = Path(file).suffix.removeprefix(".")
-        if form not in FORMS:
-            raise SourceError(f"{file}: expected a name that ends with {', '.join(f'.{one}' for one in FORMS)}")
-        async with self._snapshot() as copy:
-            await asyncio.to_thread(self._export, copy, statement, form, Path(file).expanduser())
-
-    def _export(self, copy: Path, statement: str, form: str, file: Path) -> None:
         from orchestrator import delivery, querying
 
-        self.must_not_replace(file)
-        with querying.answered(copy, statement, querying.Asking(form, QUERY_S, QUERY_BYTES)) as answer:
-            delivery.write(answer, file)
+        output = Path(os.path.expanduser(file))  # noqa: PTH111 - which leaves the names of unknown users as they are
+        form = output.suffix.removeprefix(".")
+        if form not in FORMS:
+            raise SourceError(f"{file}: expected a name that ends with {', '.join(f'.{one}' for one in FORMS)}")
+        with translated():
+            self.must_not_replace(output)
+        how = querying.Asking(form, QUERY_S, QUERY_BYTES)
+        async with self._snapshot() as copy, querying.answering(copy, statement, how) as answer:
+            await asyncio.to_thread(delivery.write, answer, output)
 
     async def why(self, candidate_id: str, /) -> str:
         async with self._snapshot() as copy:
             return await asyncio.to_thread(_why, copy, candidate_id, self.is_live())
+
+
+async def entered(kept: ExitStack, context: AbstractContextManager[T]) -> T:
+    """Enter a context in a thread; whoever is cancelled meanwhile leaves it in order."""
+    entering = asyncio.ensure_future(asyncio.to_thread(kept.enter_context, context))
+    try:
+        return await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        await asyncio.wait({entering})
+        raise
 
 
 def _why(copy: Path, candidate_id: str, is_live: bool) -> str:

@@ -12,13 +12,17 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import ClassVar
 
+import textual
 from immutables import Map
+from rich.traceback import Traceback
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from lineage.events import Recorded
 from tui.control import Control
+from tui.plain import Plain
 from tui.screens.candidate import CandidateScreen
 from tui.screens.help import HelpScreen
 from tui.screens.lineage import LineageScreen
@@ -76,9 +80,18 @@ class SpnasApp(App[None]):
         self._shown = self.state
         self._shown_at = 0.0
         self._control = Control(self)
+        self._plain = Plain()
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = DARK.name
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [self._plain, *super().get_line_filters()]
+
+    def _fatal_error(self) -> None:
+        """As Textual's, without the values of variables: there are secrets among them."""
+        self._exit_renderables.append(Traceback(width=None, suppress=[textual]))
+        self._close_messages_no_wait()
 
     def on_ready(self) -> None:
         """Start once every widget of the screen is there."""

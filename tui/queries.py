@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+
+from pydantic import BaseModel
 
 MOST = 500  # statements that are remembered
 KEYWORDS = (
@@ -25,42 +26,57 @@ ORDER BY ALL
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*$")
 
 
+class _File(BaseModel):
+    history: list[str] = []
+    saved: dict[str, str] = {}
+
+
 class Kept:
-    """Remembered between runs, in a file that nobody else reads; without one where it can't be written."""
+    """Remembered between runs, in a file that nobody else reads; without one where it can't be written.
+
+    Several views share the file: each reads it anew before it adds something.
+    """
 
     def __init__(self, file: Path | None = None) -> None:
         state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
         self._file = file or Path(state) / "spnas-orch" / "statements.json"
         self._history: list[str] = []
         self._saved: dict[str, str] = {}
-        with suppress(OSError, ValueError):
-            content = json.loads(self._file.read_text("utf-8"))
-            self._history = [one for one in content["history"] if isinstance(one, str)]
-            self._saved = {str(name): str(one) for name, one in content["saved"].items()}
+        self._read()
 
     def history(self) -> list[str]:
         """The latest last."""
         return self._history
 
     def saved(self) -> dict[str, str]:
+        self._read()
         return dict(sorted(self._saved.items()))
 
     def remember(self, statement: str) -> None:
+        self._read()
         self._history = [*(one for one in self._history if one != statement), statement][-MOST:]
-        self._write()
+        with suppress(OSError):
+            self._write()
 
     def save(self, name: str, statement: str) -> None:
+        """Keep a statement by a name. Raises OSError."""
+        self._read()
         self._saved[name] = statement
         self._write()
 
+    def _read(self) -> None:
+        """Take what the file has; one that was not written here is as good as none."""
+        with suppress(OSError, ValueError):
+            content = _File.model_validate_json(self._file.read_bytes())
+            self._history, self._saved = content.history, content.saved
+
     def _write(self) -> None:
-        content = json.dumps({"history": self._history, "saved": self._saved}, indent=1)
-        with suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            beside = self._file.with_suffix(".new")
-            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-                out.write(content)
-            beside.replace(self._file)
+        content = _File(history=self._history, saved=self._saved).model_dump_json(indent=1)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._file.with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+            out.write(content)
+        beside.replace(self._file)
 
 
 def completions(before: str, names: Iterable[str]) -> tuple[list[str], int]:

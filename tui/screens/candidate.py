@@ -13,6 +13,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane
 
+from lineage.story import Job
 from tui.candidates import Candidate
 from tui.facts import facts
 from tui.screens.run import RunScreen
@@ -23,6 +24,7 @@ from tui.widgets.network import Network
 from tui.widgets.plot import Canvas, Plot, Points
 
 MOST_EVENTS, MOST_LINES = 1000, 1000
+AGAIN_S = 1.0  # between two looks at the tables for a training that goes on
 PANES = ("network", "curves", "why", "events", "log")
 EVENT_COLUMNS = (Column("Seq", is_number=True), Column("Time"), Column("Kind"), Column("What"))
 
@@ -40,6 +42,8 @@ class CandidateScreen(RunScreen):
     def __init__(self) -> None:
         super().__init__()
         self._shown: Candidate | None = None
+        self._job: Job | None = None
+        self._is_due = False
 
     def parts(self) -> Iterator[Widget]:
         yield Static(id="candidate-title", markup=False)
@@ -61,9 +65,16 @@ class CandidateScreen(RunScreen):
     def show(self, state: State) -> None:
         best = state.view.story.best
         candidate = state.view.candidates.get(state.chosen or (best.candidate_id if best else None))
+        job = next(
+            (one for one in state.view.story.jobs.values() if candidate and one.subject_id == candidate.candidate_id),
+            None,
+        )
         if candidate is self._shown and candidate is not None:
+            if job != self._job:
+                self._job = job
+                self._load_later()
             return
-        self._shown = candidate
+        self._shown, self._job = candidate, job
         if candidate is None:
             self.query_one("#candidate-title", Static).update("no candidate yet")
             return
@@ -76,6 +87,19 @@ class CandidateScreen(RunScreen):
         )
         self.query_one(Network).show(candidate, parent)
         self._load()
+
+    def on_mount(self) -> None:
+        self.query_one("ContentTabs").focus()
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        self._load_later()
+
+    def _load_later(self) -> None:
+        """Ask anew, once for all that comes until then: its training goes on."""
+        if not self._is_due:
+            self._is_due = True
+            self.set_timer(AGAIN_S, self._load)
 
     def on_tabbed_content_tab_activated(self) -> None:
         self._load()
@@ -92,7 +116,8 @@ class CandidateScreen(RunScreen):
 
     def _load(self) -> None:
         """Ask for what the pane in sight shows, once somebody looks."""
-        if self._shown is not None:
+        self._is_due = False
+        if self._shown is not None and self.is_ready and self.is_current:
             pane = self.query_one(TabbedContent).active
             load = {"curves": self._curves, "why": self._why, "events": self._events, "log": self._log}.get(pane)
             if load is not None:

@@ -21,6 +21,7 @@ class RunScreen(Screen[None]):
     """One look at a run. A screen is told the state when it is seen, and whenever it changes then."""
 
     NAME: ClassVar[str]
+    AUTO_FOCUS = ""  # each screen says what has the keys first, before any is pressed
     is_ready = False
 
     def compose(self) -> ComposeResult:

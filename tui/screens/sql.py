@@ -71,6 +71,7 @@ class SqlScreen(RunScreen):
         self._kept = Kept()
         self._place = 0
         self._asked = ""
+        self._number = 0
         self._worker: Worker[None] | None = None
 
     def parts(self) -> Iterator[Widget]:
@@ -98,13 +99,15 @@ class SqlScreen(RunScreen):
         note = self.query_one("#sql-note", Static)
         began = self.clock()
         note.update("asking ... (esc cancels)")
+        number = self._number = self._number + 1
         try:
             answer = await self.spnas.source.query(statement, MOST_ROWS)
         except SourceError as error:
             note.update(str(error))
             return
         except asyncio.CancelledError:
-            note.update("cancelled")
+            if number == self._number:  # no other was asked since
+                note.update("cancelled")
             raise
         self._asked = statement
         took = self.clock() - began
@@ -144,8 +147,12 @@ class SqlScreen(RunScreen):
 
         def named(name: str | None) -> None:
             if name:
-                self._kept.save(name, statement)
-                self.notify(f"kept as {name!r}", markup=False)
+                try:
+                    self._kept.save(name, statement)
+                except OSError as error:
+                    self.notify(f"it can't be kept: {error}", severity="error", markup=False)
+                else:
+                    self.notify(f"kept as {name!r}", markup=False)
 
         if statement:
             self.app.push_screen(Ask("Keep the statement as", ""), named)
@@ -163,7 +170,7 @@ class SqlScreen(RunScreen):
     def action_export(self) -> None:
         def named(file: str | None) -> None:
             if file:
-                self.run_worker(self._export(self._asked, file), group="export")
+                self._worker = self.run_worker(self._export(self._asked, file), exclusive=True, group="query")
 
         if self._asked:
             self.app.push_screen(Ask("Write the whole answer to (.csv, .json, .parquet)", "answer.csv"), named)
@@ -171,18 +178,23 @@ class SqlScreen(RunScreen):
             self.notify("run a statement first", severity="warning")
 
     async def _export(self, statement: str, file: str) -> None:
+        note = self.query_one("#sql-note", Static)
+        note.update(f"writing {file} ... (esc cancels)")
         try:
             await self.spnas.source.export(statement, file)
         except SourceError as error:
-            self.notify(str(error), severity="error", markup=False)
+            note.update(str(error))
+        except asyncio.CancelledError:
+            note.update("cancelled: nothing is written")
+            raise
         else:
-            self.notify(f"written to {file}", markup=False)
+            note.update(f"written to {file}")
 
 
 def _cell(value: object) -> Cell:
     if value is None:
         return Cell("NULL", "dim", "")
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value:.10g}" if isinstance(value, float) else str(value)
     return Cell(" ".join(text.split()), value=str(value))
 
 

@@ -87,4 +87,4 @@ class _Server(Server):
         return await handler(request)
 
     def _is_secret(self, text: str) -> bool:
-        return hmac.compare_digest(text.encode(), self.secret.encode())
+        return hmac.compare_digest(text.encode(errors="replace"), self.secret.encode())

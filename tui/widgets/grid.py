@@ -19,6 +19,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui.plain import in_a_row
+
 GAP = "  "
 LOOKS = ("plain", "strong", "dim", "good", "bad", "mark", "accent")
 
@@ -172,14 +174,15 @@ class Grid(ScrollView, can_focus=True):
     def _segments(self, row: Row, look: str | None, has_cursor: bool = False) -> list[Segment]:
         segments = []
         for number, (column, cell) in enumerate(zip(self._columns, row, strict=False)):
-            if column.most is not None and cell_len(cell.text) > column.most:
-                cell = cell._replace(text=set_cell_size(cell.text, column.most - 1) + "…")
-            size = cell_len(cell.text)
+            shown = in_a_row(cell.text)
+            if column.most is not None and cell_len(shown) > column.most:
+                shown = set_cell_size(shown, column.most - 1) + "…"
+            size = cell_len(shown)
             if size > self._widths[number]:
                 self._widths[number] = size
                 self.call_next(self._measure)
             space = " " * (self._widths[number] - size)
-            text = space + cell.text if column.is_number else cell.text + space
+            text = space + shown if column.is_number else shown + space
             style = self._base + self.get_component_rich_style(look or f"grid--{cell.look}", partial=True)
             if has_cursor:
                 style += self.get_component_rich_style("grid--cursor", partial=True)

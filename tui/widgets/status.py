@@ -24,7 +24,7 @@ SIGNS: dict[Status, str] = {
     "finished": "✓",
     "failed": "✗",
 }
-STALE_S = 15.0  # without a word from where the events come
+LEAST = 10  # cells of the run's name, and of how it is heard
 SCREENS = {"1": "Search", "2": "Lineage", "3": "Pareto", "4": "Candidate", "5": "SQL", "6": "Log"}
 
 
@@ -47,18 +47,23 @@ class StatusBar(Widget):
             return Content("")
         state, view = self._state, self._state.view
         simulated = " SIMULATED " if view.story.simulated else ""
-        name = view.story.run_id or state.run
-        left = Content.assemble(("spnas-orch ", "bold"), f"{name} ", (simulated, "reverse"), self._status(state))
         right = Content.styled(self._hearing(state), "bold reverse" if state.contact.state == "away" else "dim")
-        gap = " " * max(1, self.content_size.width - left.cell_length - right.cell_length)
-        return Content.assemble(left, gap, right)
+        status = Content.assemble((simulated, "reverse"), self._status(state))
+        name = Content(f"{view.story.run_id or state.run} ")
+        width = self.content_size.width - 1
+        right = right.truncate(max(LEAST, width - status.cell_length - LEAST), ellipsis=True)
+        room = max(LEAST, width - status.cell_length - right.cell_length)
+        titled = Content.assemble(("spnas-orch ", "bold"), name)
+        name = titled if titled.cell_length <= room else name.truncate(room, ellipsis=True)
+        gap = " " * max(1, width + 1 - name.cell_length - status.cell_length - right.cell_length)
+        return Content.assemble(name, status, gap, right)
 
     def _status(self, state: State) -> str:
         view = state.view
         text = f" {SIGNS[state.status]} {state.status}"
         if view.started and view.last_ts:
             length = duration((view.last_ts - view.started).total_seconds())
-            text += f" for {length}" if state.is_live else f" after {length}"
+            text += f" for {length}" if state.status == "running" else f" after {length}"
         left = seconds_left(view, state.time) if state.is_live else None
         return text if left is None else f"{text}, about {duration(left)} left"
 
