@@ -202,11 +202,13 @@ def _judge(code: int, out: str, err: str, how: Asking, answer: Path) -> None:
             raise QueryError(out)
         case _ if code == -signal.SIGALRM:
             faster = "; if it is the table that takes long, --format csv is faster" if how.form == "table" else ""
-            raise QueryError(f"the query took longer than {how.seconds:g} s; --timeout SECONDS gives it more{faster}")
+            raise QueryError(
+                f"the query took longer than {how.seconds:g} s; spnas-orch sql --timeout SECONDS gives it more{faster}"
+            )
         case _ if code == TOO_MUCH or code in (-signal.SIGABRT, -signal.SIGKILL):
             allowed = f"{how.memory_bytes / 1e9:g} GB"
             raise QueryError(
-                f"the query needs more memory than {allowed}, or its answer does; --memory SIZE gives it more"
+                f"the query needs more memory than {allowed}, or its answer does; spnas-orch sql --memory SIZE gives it more"
             )
         case _ if code == NO_ROOM:
             raise StoreFull(

@@ -1,6 +1,6 @@
 """A run that is heard by its broker, as the terminal UI is given it (`tui.source.Source`).
 
-Its tables are made here from its events, which the broker is asked for once more when somebody first asks.
+What is heard is kept in a scratch folder, and made into tables when somebody first asks for them.
 """
 
 from __future__ import annotations
@@ -8,23 +8,27 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lineage.events import Recorded
 from lineage.scratch import scratch_folder
 from lineage.store import EventStore
+from orchestrator import delivery
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live import client, targets
 from orchestrator.live.client import Gone, Target
 from orchestrator.live.messages import Status, Uses
 from orchestrator.requests import user_name
+from orchestrator.run_folder import RunFolder
 from orchestrator.viewing_tables import Tables, translated
 from tui.source import Contact, DeviceUse, News, SourceError
 
 RETRY_S = 2.0
 PAGE = 2000
+HEARD, TABLES = "heard.jsonl", "lineage.duckdb"
 
 
 class RemoteRun(Tables):
@@ -35,61 +39,62 @@ class RemoteRun(Tables):
         self.name = name
         self._target = target
         self._last = 0
-        self._is_live = False
-        self._kept = ExitStack()
-        self._copy: Path | None = None
-        self._copied = 0
+        self._contact = Contact()
+        self._folder: Path | None = None
+        self._read_bytes = 0  # of what was heard, that the tables have
         self._copying: asyncio.Task[None] | None = None
 
     async def news(self) -> AsyncGenerator[News]:
-        was_there = False
-        with self._kept:
+        with scratch_folder() as folder, (folder / HEARD).open("ab", buffering=0) as log:
+            self._folder = folder
             while True:
                 try:
                     async with aclosing(heard(self._target, self._last)) as found:
                         async for news in found:
-                            was_there = True
                             if isinstance(news, list):
                                 self._last = news[-1].seq
+                                log.write(b"".join(one.model_dump_json().encode() + b"\n" for one in news))
                             elif isinstance(news, Contact):
-                                self._is_live = news.state == "live"
+                                self._contact = news
                             yield news
-                    yield Contact("over")
+                    self._contact = Contact("over")
+                    yield self._contact
                 except UserError as error:
                     raise SourceError(str(error)) from error
                 except InfrastructureError as error:
-                    if not was_there:
+                    if self._contact.state == "connecting":
                         raise SourceError(str(error)) from error
-                    yield Contact("away", str(error))
+                    if self._contact.state != "over":  # its own broker goes when it is over
+                        yield Contact("away", str(error))
                 await asyncio.sleep(RETRY_S)
 
     async def database(self) -> Path:
-        if self._copy is None:
-            self._copy = self._kept.enter_context(scratch_folder()) / "lineage.duckdb"
+        if self._folder is None:
+            raise SourceError("nothing was heard of it yet")
         if self._copying is None or self._copying.done():
-            self._copying = asyncio.create_task(self._bring_up(self._copy, self._last))
+            self._copying = asyncio.create_task(asyncio.to_thread(self._bring_up, self._folder))
         await asyncio.shield(self._copying)  # whoever asked may ask no more
-        return self._copy
+        return self._folder / TABLES
 
-    async def _bring_up(self, copy: Path, last: int) -> None:
-        """Add the events that are not there yet, up to one."""
-        page: list[Recorded] = []
-        async with aclosing(client.heard(self._target, self._copied)) as found:
-            while self._copied < last:
-                one = await anext(found, None)
-                if one is None or isinstance(one, Gone):
-                    raise InfrastructureError("the run's events can't be had: the broker is gone")
-                if isinstance(one, Recorded):
-                    page.append(one)
-                    if len(page) == PAGE or one.seq >= last:
-                        await asyncio.to_thread(_append, copy, page)
-                        self._copied, page = one.seq, []
+    def _bring_up(self, folder: Path) -> None:
+        """Add the events that were heard since to a store, which is made for the first of them."""
+        copy = folder / TABLES
+        opened = EventStore.open(copy) if copy.exists() else EventStore.create(copy)
+        with opened as store, (folder / HEARD).open("rb") as log:
+            log.seek(self._read_bytes)
+            while lines := [line for line in islice(log, PAGE) if line.endswith(b"\n")]:
+                events = map(Recorded.model_validate_json, lines)
+                store.append_groups([([one.event], one.ts) for one in events])
+                self._read_bytes += sum(map(len, lines))
 
     def is_live(self) -> bool:
-        return self._is_live
+        return self._contact.state == "live"
 
-    def must_not_replace(self, _file: Path, /) -> None:
-        """No file here is the run's."""
+    def must_not_replace(self, file: Path) -> None:
+        """It may run here after all, and another may lie here."""
+        for folder in file.resolve().parents:
+            if RunFolder(folder).database.is_file():
+                delivery.must_not_replace(file, RunFolder(folder))
 
     async def ask(self, request: dict[str, Any]) -> Recorded:
         if self._target.key is None:
@@ -99,12 +104,6 @@ class RemoteRun(Tables):
 
     async def log(self, _candidate_id: str, _most_lines: int, /) -> list[str]:
         raise SourceError("its logs are on the machine where it runs")
-
-
-def _append(copy: Path, events: list[Recorded]) -> None:
-    """Add events to a store, which is made for the first of them."""
-    with EventStore.open(copy) if copy.exists() else EventStore.create(copy) as store:
-        store.append_groups([([one.event], one.ts) for one in events])
 
 
 async def heard(target: Target, after: int) -> AsyncGenerator[News]:

@@ -7,6 +7,8 @@ import os
 import shlex
 import signal
 import sys
+import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,8 @@ from tui.source import Source
 if TYPE_CHECKING:
     from tui.app import SpnasApp
 
+WEB = "TEXTUAL_DRIVER"  # set by what serves a view to a browser
+LOOK_S = 1.0
 COMMAND = (sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "watch")
 
 
@@ -29,8 +33,10 @@ def watch(run: str, ca: Path | None) -> None:
         UserError: there is no such run, or nothing is known of it; this is no terminal.
     """
     source = _source(run, ca)
-    if not sys.stdout.isatty() and "TEXTUAL_DRIVER" not in os.environ:
+    if not sys.stdout.isatty() and WEB not in os.environ:
         raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
+    if WEB in os.environ:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     app = app_of(source)
     signal.signal(signal.SIGHUP, lambda *_: os._exit(128 + signal.SIGHUP))  # nobody is left to draw for
     app.run()
@@ -38,6 +44,13 @@ def watch(run: str, ca: Path | None) -> None:
         raise UserError(str(app.failure))
     if app.return_code:
         raise SystemExit(app.return_code)  # Textual has told what is wrong with it
+
+
+def _end_with(parent: int) -> None:
+    """End once whoever serves this view is gone, however it went: nobody would see it any more."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_S)
+    os._exit(1)
 
 
 def app_of(source: Source) -> SpnasApp:
@@ -60,7 +73,7 @@ def serve(run: str, ca: Path | None, port: int) -> None:
     command = (*COMMAND, *(() if ca is None else ("--ca", str(ca))), "--", run)
     with scratch_folder() as folder:
         try:
-            server.serve(shlex.join(command), f"spnas-orch {run}", port, partial(_tell, folder / "address"))
+            server.serve(f"exec {shlex.join(command)}", f"spnas-orch {run}", port, partial(_tell, folder / "address"))
         except OSError as error:
             raise UserError(f"port {port} can't be had: {error.strerror}; name another with --port") from error
 

@@ -139,7 +139,11 @@ def test_what_can_not_be_answered_gets_one_message_and_exit_code_2(
 @pytest.mark.parametrize(
     ("query", "limit", "expected"),
     [
-        (ENDLESS, ("--timeout", 0.5, "--memory", "9GB"), "took longer than 0.5 s; --timeout SECONDS gives it more"),
+        (
+            ENDLESS,
+            ("--timeout", 0.5, "--memory", "9GB"),
+            "took longer than 0.5 s; spnas-orch sql --timeout SECONDS gives it more",
+        ),
         ("SELECT list(i) FROM range(1000000000) t(i)", ("--memory", "100MB"), "needs more memory than 0.1 GB, or its"),
         ("SELECT list_sum(range(300000000))", ("--memory", "100MB"), "needs more memory than 0.1 GB"),
         ("SELECT length(repeat('x', 1500000000))", ("--memory", "100MB"), "needs more memory than 0.1 GB"),

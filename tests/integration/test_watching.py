@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from brokers import PROGRAM, Mosquitto
 from simulated import DECISIONS, EXAMPLE, Spnas, offered, paced, rows, wait_for
-from terminals import Screen
+from terminals import Screen, Terminal
 
 SEARCH = ("start", str(EXAMPLE / "sp_nas.yml"), "--simulate", "--run-dir", "run", "--speed")
 ALL_DONE = "run finished: all steps are done"
@@ -128,6 +128,17 @@ def test_a_run_is_watched_from_elsewhere_and_asked_with_its_key(run: Path, tmp_p
         terminal.sees("Pause?")
         terminal.type("y")
         terminal.sees("‖ paused")
+
+
+def test_whoever_is_not_let_in_is_told_so_without_secrets(run: Path, tmp_path: Path) -> None:
+    mqtt = offered(run)["mqtt"]
+    url = mqtt["url"].replace("mqtt://", f"mqtt://{mqtt['username']}@") + "/run"
+    with Terminal(tmp_path, "watch", url, SPNAS_MQTT_PASSWORD="guessed", SPNAS_RUN_KEY="secret") as terminal:
+        told = terminal.until("does not let 'owner' in")
+        assert terminal.process.wait(30) == 2
+    assert "Traceback" not in told
+    assert "guessed" not in told
+    assert "secret" not in told
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="there is no mosquitto: apt-get install mosquitto")

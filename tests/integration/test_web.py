@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from simulated import COMMAND
 
@@ -97,3 +98,24 @@ def test_a_port_that_is_taken_is_told(served: tuple[subprocess.Popen[str], str],
     assert done.returncode == 2
     assert f"port {port} can't be had" in done.stderr
     assert "name another with --port" in done.stderr
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
+async def test_views_end_with_a_server_that_is_killed(tmp_path: Path, finished: Path) -> None:
+    from playwright.async_api import async_playwright
+
+    command = [COMMAND, "watch", str(finished), "--web"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = Path(process.stdout.readline().removeprefix("open the address in ").strip()).read_text().strip()
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            page = await browser.new_page()
+            await page.goto(address)
+            await page.wait_for_selector(".xterm-helper-textarea:focus", state="attached")
+            views = psutil.Process(process.pid).children(recursive=True)
+            assert views
+            process.kill()
+            _, left = psutil.wait_procs(views, timeout=30)
+            await browser.close()
+    assert not left

@@ -115,6 +115,17 @@ async def test_a_run_that_cannot_be_heard_is_stale_until_it_can(made_up):
         assert "STALE" not in await made_up.expect(pilot, "last event 3s ago")
 
 
+async def test_what_matters_stays_on_a_narrow_screen_whatever_the_run_is_called(made_up):
+    events = made_up.running_run(simulated=True)
+    events[0] = events[0].model_copy(update={"run_id": "a-run-of-the-digits-with-a-rather-long-name-2026-11-26-seed-1"})
+    source = made_up.StandIn(events, Contact("away", "the broker on example.org is gone (it was stopped)"))
+    async with made_up.app_of(source).run_test(size=(80, 24)) as pilot:
+        shown = await made_up.expect(pilot, "STALE")
+        assert " SIMULATED  ▶ running for 3m30s" in shown
+        source.tell(RunPaused(by="me"))
+        await made_up.expect(pilot, "‖ paused after", "STALE")
+
+
 async def test_a_run_that_is_resumed_is_shown_on(made_up):
     source = made_up.StandIn([*made_up.running_run(), RunStopped(reason="interrupted")], Contact("over"))
     async with made_up.app_of(source).run_test(size=SIZE) as pilot:

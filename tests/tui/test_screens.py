@@ -197,3 +197,68 @@ async def test_the_log_follows_the_end_unless_one_looks_elsewhere(made_up):
         source.tell(events[-1])
         shown = await made_up.expect(pilot, "RunStarted")
         assert "RunFinished" not in shown
+
+
+async def test_what_is_pressed_at_once_is_no_filter_that_nobody_sees(made_up):
+    async with showing(made_up, made_up.StandIn(made_up.whole_run())) as pilot:
+        await made_up.expect(pilot, "✓ finished")
+        for key in "26":
+            await pilot.press(key, "m")
+            shown = await made_up.expect(pilot, {"2": "6 candidates", "6": "lines"}[key])
+            assert "0 have" not in shown
+            assert "0 of" not in shown
+
+
+async def test_the_filter_ends_the_path(made_up):
+    async with showing(made_up, made_up.StandIn(made_up.whole_run())) as pilot:
+        await pilot.press("2")
+        await made_up.expect(pilot, "f-0001")
+        await pilot.press("down", "s")
+        await made_up.expect(pilot, "the path from the seed to s-0002")
+        await pilot.press("slash", *"s-0003")
+        assert "path from" not in await made_up.expect(pilot, "1 have 's-0003'")
+
+
+async def test_a_training_that_goes_on_is_asked_for_anew(made_up, tmp_path):
+    with EventStore.create(tmp_path / "lineage.duckdb") as store:
+        source = made_up.StandIn(made_up.running_run(), store=store)
+        for one in made_up.recorded(made_up.running_run()):
+            store.append([one.event], one.ts)
+        async with showing(made_up, source) as pilot:
+            await pilot.press("4")
+            await made_up.expect(pilot, "s-0002 (the best so far)")
+            pilot.app.open_candidate("s-0004")
+            await pilot.press("right_square_bracket")
+            await made_up.expect(pilot, "s-0004", "ap by epoch")
+            more = made_up.epoch("j-0005", 2, 4, 0.5)
+            store.append([more], made_up.at(23))
+            source.tell(more)
+            await made_up.expect(pilot, "0.5")
+
+
+@pytest.mark.parametrize("colours", ["1", None])
+async def test_what_others_wrote_gives_no_orders_to_the_terminal(made_up, stored, monkeypatch, colours):
+    if colours:
+        monkeypatch.setenv("NO_COLOR", colours)
+    async with showing(made_up, stored) as pilot:
+        await pilot.press("5")
+        await made_up.expect(pilot, "tab completes a name")
+        statement = "SELECT 'a' || chr(27) || ']0;title' || chr(7) || chr(9) || 'b' AS x"
+        await pilot.press("f7", "delete", *statement, "ctrl+j")
+        shown = await made_up.expect(pilot, "1 rows in", "a ]0;title  b")
+        assert all(letter.isprintable() or letter == "\n" for letter in shown)
+
+
+async def test_kept_statements_are_shared_and_a_strange_file_is_none(made_up, monkeypatch, tmp_path):
+    from tui.queries import Kept
+
+    file = tmp_path / "statements.json"
+    one, other = Kept(file), Kept(file)
+    one.save("mine", "SELECT 1")
+    other.remember("SELECT 2")
+    assert other.saved() == Kept(file).saved() == {"mine": "SELECT 1"}
+    for strange in ('{"history": [], "saved": []}', "[1]", "no JSON", '{"history": 1}'):
+        file.write_text(strange)
+        assert Kept(file).history() == []
+    with pytest.raises(OSError, match="File exists"):
+        Kept(tmp_path / "statements.json" / "none").save("mine", "SELECT 1")

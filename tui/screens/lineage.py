@@ -79,6 +79,8 @@ class LineageScreen(RunScreen):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._words = event.value
+        if event.value:
+            self._path_of = None
         self._refill()
 
     def on_filter_closed(self) -> None:
