@@ -41,7 +41,7 @@ def triggers(folder: Path) -> list[tuple[str, str]]:
 
 
 def test_a_live_run_reignites_its_best_network_when_asked_to_and_goes_on(tmp_path: Path):
-    process = started(tmp_path, speed=120)
+    process = started(tmp_path, speed=50)
     asked = spnas(tmp_path, "reignite", "run")
     assert asked.returncode == 0, asked.stderr
     assert re.fullmatch(r"event \d+: reignition requested by \S+@\S+\n", asked.stdout)
