@@ -50,7 +50,7 @@ class Terminal:
             ready, _, _ = select.select([self._ours], [], [], max(0, limit - time.monotonic()))
             assert ready, f"waited for {expected!r} in vain: {self._seen!r}"
             try:
-                self._seen += os.read(self._ours, 4096).decode()
+                self._seen += os.read(self._ours, 4096).decode(errors="replace")
             except OSError:
                 raise AssertionError(f"ended without {expected!r}: {self._seen!r}") from None
         found, expected, self._seen = self._seen.partition(expected)

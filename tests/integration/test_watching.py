@@ -97,7 +97,7 @@ def test_a_run_that_is_killed_looks_lost_and_one_that_is_resumed_runs_again(tmp_
             terminal.sees("▶ running")
             process.kill()
             terminal.sees("✗ lost", "go on with spnas-orch resume run")
-            with Screen(tmp_path, "resume", "run", "--no-tui") as again:
+            with Screen(tmp_path, "resume", "run", "--no-tui", "--speed", "40") as again:
                 terminal.sees("▶ running")
                 again.process.kill()
 
