@@ -53,22 +53,27 @@ class Connection(aiomqtt.Client):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        found = self._client.socket()
-        connection = None if found is None else socket.socket(fileno=os.dup(found.fileno()))
+        connection = self._once_more()
         try:
             await super().__aexit__(kind, error, trace)
         finally:
             if connection is not None:
-                with connection:
-                    await _heard_out(connection)
+                await _hear_out(connection)
+
+    def _once_more(self) -> socket.socket | None:
+        """The connection under another descriptor, so that it stays when the client closes its own."""
+        found = self._client.socket()
+        with contextlib.suppress(OSError):  # it is closed already, or there are too many
+            return None if found is None else socket.socket(fileno=os.dup(found.fileno()))
+        return None
 
 
-async def _heard_out(connection: socket.socket) -> None:
+async def _hear_out(connection: socket.socket) -> None:
     """Read what still comes until the broker hangs up, too: closed with something unread, a connection is reset, and the
     broker need not read what was sent on it before.
     """
     connection.setblocking(False)
-    with contextlib.suppress(OSError, TimeoutError):
+    with connection, contextlib.suppress(OSError, TimeoutError):
         connection.shutdown(socket.SHUT_WR)
         async with asyncio.timeout(LEAVE_S):
             while await asyncio.get_running_loop().sock_recv(connection, 2**16):

@@ -78,7 +78,7 @@ class Embedded:
     @property
     def clients(self) -> int:
         """How many listen beside the run itself. To amqtt, one that it did not let in is connected, too."""
-        listening = {session.client_id for _, clients in self.broker._subscriptions.items() for session, _ in clients}
+        listening = {session.client_id for clients in self.broker.subscriptions.values() for session, _ in clients}
         return sum(
             one.transitions.state == "connected" and one.username != RUN and one.client_id in listening
             for one in self._sessions
