@@ -19,7 +19,7 @@ from lineage.store import EventStore
 from orchestrator import delivery
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live import client, targets
-from orchestrator.live.client import Gone, Target
+from orchestrator.live.client import Gone, Silence, Target
 from orchestrator.live.messages import Status, Uses
 from orchestrator.requests import user_name
 from orchestrator.run_folder import RunFolder
@@ -107,17 +107,32 @@ class RemoteRun(Tables):
 
 
 async def heard(target: Target, after: int) -> AsyncGenerator[News]:
+    """Events, uses of devices, and how the run is heard whenever that changes."""
+    contact = Contact()
     async with aclosing(client.heard(target, after)) as found:
         async for one in found:
-            match one:
-                case Recorded():
-                    yield [one]
-                case Status():
-                    yield Contact("over") if one.state == "lost" else Contact("live")
-                case Uses():
-                    yield tuple(DeviceUse(**use.model_dump()) for use in one.devices)
-                case Gone():
-                    yield Contact("away", f"the broker is gone ({one.reason})")
+            if isinstance(one, Recorded):
+                yield [one]
+            elif isinstance(one, Uses):
+                yield tuple(DeviceUse(**use.model_dump()) for use in one.devices)
+            before, contact = contact, _contact(contact, one)
+            if contact != before:
+                yield contact
+
+
+def _contact(before: Contact, heard: client.Heard) -> Contact:
+    match heard:
+        case Status():
+            return Contact("over") if heard.state == "lost" else Contact("live")
+        case Gone():
+            return Contact("away", f"the broker is gone ({heard.reason})")
+        case Silence():
+            return before if before.state == "over" else Contact("away", f"nothing was heard for {heard.seconds:.0f} s")
+        case Uses(suspended=True):
+            return Contact("away", "its process is suspended (Ctrl-Z, SIGSTOP): kill -CONT it, or fg")
+        case Uses():
+            return Contact("live") if before.state == "away" else before
+    return before
 
 
 async def asked(target: Target, request: dict[str, Any]) -> Recorded:

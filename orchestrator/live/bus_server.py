@@ -24,7 +24,7 @@ from orchestrator.live.server import LAST_S, Server, open_way
 
 MAX_BYTES = 2**30  # of memory: clients that do not read are kept for by the embedded broker
 LINE_LIMIT_BYTES = 2**25
-USES_S = 2.0  # between two looks at what the devices do
+USES_S = 2.0  # between two looks at what the devices do; who hears nothing for long knows that the bus is stuck
 MORE_S = 0.8  # than the last events have, to leave the broker
 
 
@@ -63,8 +63,7 @@ async def _measure(server: Server) -> None:
     meter = Meter(os.getppid())
     while True:
         uses = await asyncio.to_thread(meter.read)
-        if uses.devices:
-            await server.publisher.say(uses.model_dump_json(), "devices")
+        await server.publisher.say(uses.model_dump_json(), "devices")
         await asyncio.sleep(USES_S)
 
 

@@ -20,6 +20,7 @@ from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live.address import Address
 from orchestrator.live.ending import end_if_cancelled
 from orchestrator.live.messages import OVER, Envelope, Status, Uses, signature, topic
+from orchestrator.live.question import Question
 
 ANSWER_S = 10.0  # that a run has to answer
 RETURN_S = 30.0  # that a run which was lost has to come back
@@ -36,7 +37,14 @@ class Gone:
     reason: str
 
 
-Heard = Recorded | Status | Uses | Gone
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing was heard for `seconds`, though a live run says every few seconds what its devices do."""
+
+    seconds: float
+
+
+Heard = Recorded | Status | Uses | Gone | Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +115,9 @@ async def follow(target: Target, after: int) -> AsyncGenerator[Recorded]:
 
 
 async def heard(target: Target, after: int) -> AsyncGenerator[Heard]:
-    """As `follow`; also where the run stands, what its devices do, and that the broker is gone. Raises as `follow`."""
+    """As `follow`; also where the run stands, what its devices do, that it is silent, and that the broker is gone. Raises
+    as `follow`.
+    """
     last, gone_at, has_begun = after, None, False
     while True:
         try:
@@ -135,9 +145,9 @@ async def heard(target: Target, after: int) -> AsyncGenerator[Heard]:
             await asyncio.sleep(PAUSE_S)
 
 
-async def _followed(session: _Session, last: int) -> AsyncGenerator[Recorded | Status | Uses]:
-    """Live events, and pages of those that are missing before them; status and uses of devices as they change."""
-    question, lost_at = _Question(), None
+async def _followed(session: _Session, last: int) -> AsyncGenerator[Recorded | Status | Uses | Silence]:
+    """Live events, and pages of those that are missing before them; status and uses of devices as they change; silence."""
+    question, lost_at = Question(ANSWER_S), None
     await session.ask_for_events(last)
     while True:
         head = session.head
@@ -146,6 +156,7 @@ async def _followed(session: _Session, last: int) -> AsyncGenerator[Recorded | S
                 answer = await session.hear()
         except TimeoutError:
             answer = None
+            yield Silence(ANSWER_S)
         found = session.take(answer, last)
         for one in found:
             last = one.seq
@@ -166,29 +177,6 @@ async def _followed(session: _Session, last: int) -> AsyncGenerator[Recorded | S
         if status is not None and status.state in OVER and status.state != "lost" and last >= session.head:
             return
         session.must_go_on(last, question, lost_at)
-
-
-class _Question:
-    """A question for events: since when it is open, and whether it is to be asked (again, for one may get lost)."""
-
-    def __init__(self) -> None:
-        self._asked_at = time.monotonic()
-        self._open_since: float | None = self._asked_at
-
-    def asked(self) -> None:
-        self._asked_at = time.monotonic()
-        self._open_since = self._open_since or self._asked_at
-
-    def answered(self) -> None:
-        self._open_since = None
-
-    @property
-    def is_due(self) -> bool:
-        return self._open_since is None or time.monotonic() - self._asked_at >= ANSWER_S
-
-    @property
-    def is_overdue(self) -> bool:
-        return self._open_since is not None and time.monotonic() - self._open_since >= ANSWER_S
 
 
 class _Session:
@@ -258,7 +246,7 @@ class _Session:
             del self._live[seq]
         return found
 
-    def must_go_on(self, last: int, question: _Question, lost_at: float | None) -> None:
+    def must_go_on(self, last: int, question: Question, lost_at: float | None) -> None:
         """Raise InfrastructureError where waiting has no end."""
         place = f"run {self._target.run} on {_at(self._target)}"
         if self.status is None and question.is_overdue:

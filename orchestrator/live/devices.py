@@ -26,7 +26,12 @@ class Meter:
         for device, worker in sorted(self._workers.values(), key=lambda one: one[0]):
             with contextlib.suppress(psutil.Error):
                 found.append(_gpu(device) or _cpu(device, worker))
-        return Uses(devices=tuple(found))
+        return Uses(devices=tuple(found), suspended=self._is_suspended())
+
+    def _is_suspended(self) -> bool:
+        with contextlib.suppress(psutil.Error):
+            return bool(self._owner.status() == psutil.STATUS_STOPPED)
+        return False
 
     def _find(self) -> None:
         with contextlib.suppress(psutil.Error):

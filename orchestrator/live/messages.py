@@ -48,9 +48,12 @@ class Use(_Message):
 
 
 class Uses(_Message):
-    """What the devices do now; said every few seconds, kept by nobody."""
+    """What the devices do now; said every few seconds, kept by nobody. `suspended`: the search's process is stopped by a
+    signal, as by Ctrl-Z, and does nothing until it is continued.
+    """
 
     devices: tuple[Use, ...]
+    suspended: bool = False
 
 
 class Envelope(_Message):

@@ -31,7 +31,7 @@ HEAD = """# Events, and how to hear and ask for them
 | --- | --- | --- |
 | `events/<Kind>` | `{recorded}` | each event once it is durable, in order; QoS 1, so one may come twice: `seq` tells |
 | `status` | `{status}` | retained; `state` is one of {states}; the broker says `lost` for a run that is gone |
-| `devices` | `{uses}` | what each device does, every two seconds; `memory_total_bytes` of a CUDA device alone |
+| `devices` | `{uses}` | what devices do, every two seconds; `suspended`: the search itself is, by a signal |
 | `requests/<client>` | `{envelope}` | what clients ask |
 | `replies/<client>` | `{{"id": ..., ANSWER}}` | ANSWER is `"event": ...`, `"events": [...]` or `"error": ...` |
 
@@ -66,7 +66,7 @@ def document() -> str:
         recorded=_example(Recorded),
         status=_example(Status),
         envelope=_example(Envelope),
-        uses=f'{{"devices": [{_example(Use)}, ...]}}',
+        uses=f'{{"devices": [{_example(Use)}, ...], "suspended": ...}}',
         states=", ".join(f"`{state}`" for state in get_args(messages.State)),
         requests="".join(_request(one) for one in get_args(get_args(control.Request)[0])),
     )

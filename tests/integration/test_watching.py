@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from brokers import PROGRAM, Mosquitto
 from simulated import DECISIONS, EXAMPLE, Spnas, offered, paced, rows, wait_for
@@ -102,6 +103,26 @@ def test_a_run_that_is_killed_looks_lost_and_one_that_is_resumed_runs_again(tmp_
                 again.process.kill()
 
 
+def test_a_search_that_is_suspended_and_a_bus_that_is_stuck_are_told_of(tmp_path: Path) -> None:
+    with paced(tmp_path, "--speed", "40") as search:
+        wait_for(lambda: "mqtt" in offered(tmp_path / "run"))
+        (bus,) = [
+            one for one in psutil.Process(search.pid).children() if "orchestrator.live.bus_server" in one.cmdline()
+        ]
+        with Screen(tmp_path, "watch", "run") as terminal:
+            terminal.sees("▶ running")
+            for process, told in (
+                (search, "STALE: its process is suspended"),
+                (bus, "STALE: nothing was heard for 10 s"),
+            ):
+                process.send_signal(signal.SIGSTOP)
+                terminal.sees(told)
+                process.send_signal(signal.SIGCONT)
+                wait_for(lambda: "STALE" not in terminal.text())
+            terminal.sees("▶ running")
+        search.kill()
+
+
 def test_a_run_is_watched_from_elsewhere_and_asked_with_its_key(run: Path, tmp_path: Path) -> None:
     found = offered(run)
     mqtt = found["mqtt"]
@@ -128,6 +149,13 @@ def test_a_run_is_watched_from_elsewhere_and_asked_with_its_key(run: Path, tmp_p
         terminal.sees("Pause?")
         terminal.type("y")
         terminal.sees("‖ paused")
+
+
+def test_signs_are_drawn_in_a_locale_that_does_not_know_them(finished: Path, tmp_path: Path) -> None:
+    with Screen(tmp_path, "watch", str(finished), PYTHONIOENCODING="latin-1") as terminal:
+        terminal.sees("✓ finished", "━")
+        terminal.type("q")
+        assert terminal.process.wait(30) == 0
 
 
 def test_whoever_is_not_let_in_is_told_so_without_secrets(run: Path, tmp_path: Path) -> None:

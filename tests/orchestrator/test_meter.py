@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -52,6 +53,18 @@ def test_a_busy_worker_an_idle_one_and_no_other_process(worker: list[subprocess.
     assert busy.busy > 0.2 > idle.busy
     assert idle.memory_bytes is not None
     assert idle.memory_bytes > 2**20
+
+
+def test_a_search_that_is_stopped_by_a_signal_is_suspended(worker: list[subprocess.Popen[str]]) -> None:
+    worker.append(start(IDLE, "cpu:0"))
+    meter = Meter(worker[0].pid)
+    assert not meter.read().suspended
+    worker[0].send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, worker[0].pid, os.WSTOPPED | os.WNOWAIT)
+    assert meter.read().suspended
+    worker[0].send_signal(signal.SIGCONT)
+    os.waitid(os.P_PID, worker[0].pid, os.WCONTINUED | os.WNOWAIT)
+    assert not meter.read().suspended
 
 
 def test_a_worker_that_ended_is_left_out(worker: list[subprocess.Popen[str]]) -> None:
