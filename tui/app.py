@@ -96,10 +96,11 @@ class SpnasApp(App[None]):
     def on_ready(self) -> None:
         """Start once every widget of the screen is there."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
-        self.run_worker(self._follow(), exclusive=True, group="news")
+        self._follow()
         self.set_interval(REFRESH_S, self._refresh)
         self.set_interval(TICK_S, self._tick)
 
+    @textual.work(exclusive=True, group="news")
     async def _follow(self) -> None:
         try:
             async for news in self.source.news():

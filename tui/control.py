@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.worker import Worker
@@ -75,7 +76,7 @@ class Control:
         return True
 
     def _send(self, request: dict[str, Any]) -> Worker[None]:
-        return self._app.run_worker(self._ask(request), group="requests")
+        return self._app.run_worker(partial(self._ask, request), group="requests")
 
     async def _ask(self, request: dict[str, Any]) -> None:
         try:

@@ -1,5 +1,7 @@
 """What the lineage, Pareto, candidate, SQL and log screens show, and what their own keys do."""
 
+import gc
+
 import pytest
 
 from lineage.store import EventStore
@@ -124,6 +126,15 @@ async def test_a_candidate_is_drawn_and_explained(made_up, stored):
         await made_up.expect(pilot, "== logs/j-f-0001.log", "epoch 1")
         await pilot.press("left_square_bracket", "left_square_bracket", "u")
         await made_up.expect(pilot, "p-0001 was proposed because")
+
+
+async def test_a_question_that_another_takes_the_place_of_at_once_leaves_nothing_behind(made_up, stored):
+    async with showing(made_up, stored) as pilot:
+        await pilot.press("4", "right_square_bracket")
+        await made_up.expect(pilot, "ap by epoch")
+        for _ in range(2):
+            pilot.app.screen.on_tabbed_content_tab_activated()
+    gc.collect()  # a coroutine that nobody awaited would fail this test
 
 
 async def test_where_there_are_no_tables_that_is_told(made_up):

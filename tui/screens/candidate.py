@@ -8,6 +8,7 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
+from textual import work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
@@ -121,8 +122,9 @@ class CandidateScreen(RunScreen):
             pane = self.query_one(TabbedContent).active
             load = {"curves": self._curves, "why": self._why, "events": self._events, "log": self._log}.get(pane)
             if load is not None:
-                self.run_worker(load(self._shown), exclusive=True, group="pane")
+                load(self._shown)
 
+    @work(exclusive=True, group="pane")
     async def _curves(self, candidate: Candidate) -> None:
         answer = await self._answer(
             "SELECT epoch, avg(ap), avg(loss) FROM epochs JOIN jobs USING (job_id, attempt) "
@@ -135,6 +137,7 @@ class CandidateScreen(RunScreen):
             plot.border_title = f"{name} by epoch" + ("" if known else ": no epoch has ended yet")
             plot.draw(partial(_draw, np.array(known, dtype=float).reshape(-1, 2)))
 
+    @work(exclusive=True, group="pane")
     async def _why(self, candidate: Candidate) -> None:
         text = self.query_one("#why-text", Static)
         try:
@@ -142,6 +145,7 @@ class CandidateScreen(RunScreen):
         except SourceError as error:
             text.update(str(error))
 
+    @work(exclusive=True, group="pane")
     async def _events(self, candidate: Candidate) -> None:
         identity = literal(candidate.candidate_id)
         answer = await self._answer(
@@ -153,6 +157,7 @@ class CandidateScreen(RunScreen):
         rows = [] if answer is None else [tuple(Cell(str(value)) for value in row) for row in answer.rows]
         self.query_one("#candidate-events", Grid).show(len(rows), rows.__getitem__)
 
+    @work(exclusive=True, group="pane")
     async def _log(self, candidate: Candidate) -> None:
         try:
             lines = await self.spnas.source.log(candidate.candidate_id, MOST_LINES)

@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar
 
+from textual import work
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Static, TextArea
@@ -81,8 +83,9 @@ class SqlScreen(RunScreen):
 
     def on_mount(self) -> None:
         self.query_one(Editor).focus()
-        self.run_worker(self._learn_names(), group="names")
+        self._learn_names()
 
+    @work(group="names")
     async def _learn_names(self) -> None:
         with suppress(SourceError):
             answer = await self.spnas.source.query(NAMES, MOST_ROWS)
@@ -93,7 +96,7 @@ class SqlScreen(RunScreen):
         if statement:
             self._kept.remember(statement)
             self._place = 0
-            self._worker = self.run_worker(self._answer(statement), exclusive=True, group="query")
+            self._worker = self.run_worker(partial(self._answer, statement), exclusive=True, group="query")
 
     async def _answer(self, statement: str) -> None:
         note = self.query_one("#sql-note", Static)
@@ -170,7 +173,7 @@ class SqlScreen(RunScreen):
     def action_export(self) -> None:
         def named(file: str | None) -> None:
             if file:
-                self._worker = self.run_worker(self._export(self._asked, file), exclusive=True, group="query")
+                self._worker = self.run_worker(partial(self._export, self._asked, file), exclusive=True, group="query")
 
         if self._asked:
             self.app.push_screen(Ask("Write the whole answer to (.csv, .json, .parquet)", "answer.csv"), named)
