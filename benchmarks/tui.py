@@ -1,13 +1,13 @@
-"""What the terminal UI costs, without a terminal (Textual's pilot), at 160x50: to open a long run, to keep up, to wait.
+"""What the terminal UI costs, at 160x50: to open a long run; without a terminal (Textual's pilot) to keep up, and to wait.
 
     python -m benchmarks.tui open [--candidates 10000]
     python -m benchmarks.tui pace [--rate 1000] [--seconds 20]
     python -m benchmarks.tui memory [--events 3600000]
     python -m benchmarks.tui idle [--seconds 30]
 
-`open`: from the start of the process to a picture of all candidates, of a run on disk. `pace`: from an event to the picture
-that has it. `memory`: of the process, while an hour's worth of a thousand events a second is shown as fast as it goes.
-`idle`: share of a core, on a live run that has no news. What it printed, and on what, is in benchmarks/RESULTS.md.
+`open`: from the start of `spnas-orch watch` to a picture of all candidates, of a run on disk. `pace`: from an event to the
+picture that has it. `memory`: of the process, while an hour's worth of a thousand events a second is shown as fast as it
+goes. `idle`: share of a core, on a live run that has no news. What it printed, and on what, is in benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import argparse
 import asyncio
 import gc
 import itertools
+import os
+import pty
 import statistics
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -41,9 +44,9 @@ from lineage.events import (
     WorkerStarted,
 )
 from lineage.store import EventStore
+from orchestrator.cli import OBJECTS
 from orchestrator.run_folder import RunFolder
-from orchestrator.viewing import LocalRun
-from orchestrator.watching import app_of
+from orchestrator.watching import COMMAND, app_of
 from tui.app import SpnasApp
 from tui.source import Answer, Contact, News, SourceError
 
@@ -157,25 +160,28 @@ def write(folder: RunFolder, candidates: int) -> int:
     return count
 
 
-async def opened(run: Path, seq: int) -> None:
-    """Print the time once the last event of a run is on its screen."""
-    app = app_of(LocalRun(RunFolder(run), str(run)))
-    async with app.run_test(size=SIZE):
-        await Frames(app).until(seq)
-        say(f"{time.time()}")
+def opened(run: Path, told: bytes) -> float:
+    """Seconds from the start of `spnas-orch watch` until something is on its terminal."""
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, SIZE[::-1])
+    began, seen = time.perf_counter(), b""
+    with subprocess.Popen([*COMMAND, str(run)], stdin=terminal, stdout=terminal, stderr=terminal) as process:
+        os.close(terminal)
+        while told not in seen:
+            seen += os.read(ours, 2**16)
+        took = time.perf_counter() - began
+        process.kill()
+    os.close(ours)
+    return took
 
 
 def measure_open(candidates: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         run = Path(place) / "run"
-        seq = write(RunFolder(run), candidates)
-        command = [sys.executable, "-m", "benchmarks.tui", "opened", str(run), str(seq)]
-        took = []
-        for _ in range(TIMES):
-            began = time.time()
-            took.append(float(subprocess.run(command, check=True, capture_output=True).stdout) - began)
+        events = write(RunFolder(run), candidates)
+        took = [opened(run, b"%d trained" % candidates) for _ in range(TIMES)]
     say(
-        f"{candidates} candidates, {seq} events: on the screen {statistics.median(took):.2f} s after the start of the "
+        f"{candidates} candidates, {events} events: on the screen {statistics.median(took):.2f} s after the start of the "
         f"process (median of {TIMES}, {min(took):.2f} to {max(took):.2f})"
     )
 
@@ -251,15 +257,11 @@ def main() -> None:
     pace = what.add_parser("pace")
     pace.add_argument("--rate", type=int, default=1000)
     pace.add_argument("--seconds", type=int, default=20)
-    one = what.add_parser("opened")
-    one.add_argument("run", type=Path)
-    one.add_argument("seq", type=int)
     options = parser.parse_args()
+    gc.set_threshold(OBJECTS)
     match options.what:
         case "open":
             measure_open(options.candidates)
-        case "opened":
-            asyncio.run(opened(options.run, options.seq))
         case "pace":
             asyncio.run(measure_pace(options.rate, options.seconds))
         case "memory":

@@ -17,8 +17,8 @@ from lineage.rows import KEYS
 from lineage.tables import column_types
 
 AS_JSON = (
-    "to_json(list({seq: seq, event_id: event_id, ts: strftime(ts, '%Y-%m-%dT%H:%M:%S.%fZ'), event: payload} ORDER BY "
-    "seq))"
+    """'[' || string_agg(concat('{"seq":', seq, ',"event_id":', to_json(event_id), ',"ts":"', """
+    """strftime(ts, '%Y-%m-%dT%H:%M:%S.%fZ'), '","event":', payload, '}'), ',' ORDER BY seq) || ']'"""
 )
 """Rows of the log as one text, for `page_of`."""
 

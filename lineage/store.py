@@ -43,7 +43,7 @@ _SETTLED_EPOCHS = (
     "kind = 'EpochFinished' AND (payload->>'job_id') IN "
     "(SELECT job_id FROM jobs WHERE kind = 'fast_train' AND status = 'finished')"
 )
-_PAGE = 2000
+_PAGE = 5000
 
 _writing: WeakValueDictionary[Path, EventStore] = WeakValueDictionary()
 

@@ -154,8 +154,9 @@ def advance(story: Story, recorded: Recorded) -> Story:
             return _refused(story, event)
         case CandidateRuledOut() | CandidateAbandoned() as event:
             leaders = tuple(one for one in story.leaders if one.candidate_id != event.candidate_id)
-            closed = story if isinstance(event, CandidateRuledOut) else _without_candidate(story, event.candidate_id)
-            return closed._replace(leaders=leaders)
+            if isinstance(event, CandidateRuledOut):
+                return story._replace(leaders=leaders)
+            return _without_candidate(story, event.candidate_id, leaders=leaders)
         case ReignitionProposed() as event:
             return story._replace(reignitions={**story.reignitions, event.reignition_id: event})
         case ReignitionAbandoned() as event:
@@ -195,19 +196,19 @@ def _reported(story: Story, job: Job, event: WeightsInherited | EpochFinished | 
     if isinstance(event, EpochFinished):
         ap = job.ap if event.ap is None else event.ap
         return _with_job(story, job._replace(epoch=event.epoch, epochs=event.epochs, loss=event.loss, ap=ap))
-    ended = story._replace(jobs=_without(story.jobs, job.job_id))
+    jobs = _without(story.jobs, job.job_id)
     if isinstance(event, JobFailed):
-        return ended
+        return story._replace(jobs=jobs)
     if job.kind == "reignite":
-        return ended._replace(reignitions=_without(story.reignitions, job.subject_id))
+        return story._replace(jobs=jobs, reignitions=_without(story.reignitions, job.subject_id))
     if job.subject_id not in story.candidates:
-        return ended
+        return story._replace(jobs=jobs)
     if story.aps_with(job, event) is None:
         aps = {**story.aps.get(job.subject_id, {}), job.repeat: finite(event.ap)}
-        return ended._replace(aps={**story.aps, job.subject_id: aps})
+        return story._replace(jobs=jobs, aps={**story.aps, job.subject_id: aps})
     leader = story.leader(job, event)
     leaders = story.leaders if leader is None else _ranked(story.leaders, leader)
-    return _without_candidate(ended, job.subject_id)._replace(leaders=leaders)
+    return _without_candidate(story, job.subject_id, jobs=jobs, leaders=leaders)
 
 
 def _ranked(leaders: tuple[Leader, ...], leader: Leader) -> tuple[Leader, ...]:
@@ -221,9 +222,10 @@ def _with_job(story: Story, job: Job) -> Story:
     return story._replace(jobs={**story.jobs, job.job_id: job})
 
 
-def _without_candidate(story: Story, candidate_id: str) -> Story:
-    return story._replace(candidates=_without(story.candidates, candidate_id), aps=_without(story.aps, candidate_id))
+def _without_candidate(story: Story, candidate_id: str, **more: Any) -> Story:
+    candidates, aps = _without(story.candidates, candidate_id), _without(story.aps, candidate_id)
+    return story._replace(candidates=candidates, aps=aps, **more)
 
 
-def _without(values: Mapping[str, _Value], key: str) -> dict[str, _Value]:
-    return {name: value for name, value in values.items() if name != key}
+def _without(values: Mapping[str, _Value], key: str) -> Mapping[str, _Value]:
+    return values if key not in values else {name: value for name, value in values.items() if name != key}

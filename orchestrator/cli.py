@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 the user's mistake (one message, no traceback), 1 ours or 
 
 from __future__ import annotations
 
+import gc
 import shlex
 import sys
 from enum import StrEnum
@@ -30,6 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+OBJECTS = 100_000  # new ones, before rubbish is looked for: most of those that imports make stay
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or the name of one in ./runs.")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The search configuration, for example sp_nas.yml.")]
@@ -270,6 +273,7 @@ cli_live.add_to(app)
 
 def main() -> NoReturn:
     """Entry point of `spnas-orch`."""
+    gc.set_threshold(OBJECTS)
     ending.open_streams()
     signals = ending.Signals()
     signals.hear()

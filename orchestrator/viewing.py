@@ -6,9 +6,10 @@ What is not needed to open it is imported late: the screen is there sooner.
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, aclosing, suppress
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.live.client import Target
 
 POLL_S = 0.5
-PAGE = 2000
+PAGE = 5000
 
 
 class LocalRun(Tables):
@@ -69,6 +70,8 @@ class LocalRun(Tables):
     async def _past(self) -> AsyncGenerator[list[Recorded]]:
         """The events that the store has after the last one."""
         with ExitStack() as kept:
+            if self._last == 0:
+                kept.enter_context(_without_collector())
             store = await entered(kept, open_snapshot(self._folder.database))
             events = store.read(after_seq=self._last, settled_epochs=False)  # they change nothing any more
             reading = asyncio.create_task(asyncio.to_thread(_page, events))
@@ -115,6 +118,17 @@ class LocalRun(Tables):
         if not found:
             raise SourceError(f"its trainings wrote no log in {self._folder.logs}")
         return found[-most_lines:]
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Look for no rubbish among what is there at the end: it is kept."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _page(events: Iterator[Recorded]) -> list[Recorded]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shlex
 import signal
@@ -54,10 +53,9 @@ def _end_with(parent: int) -> None:
 
 
 def app_of(source: Source) -> SpnasApp:
-    """The UI of a run. What it folds it keeps, so this process looks for rubbish seldom."""
+    """The UI of a run."""
     from tui.app import SpnasApp
 
-    gc.set_threshold(100_000, 100, 100)
     return SpnasApp(source)
 
 

@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import textual
 from immutables import Map
-from rich.traceback import Traceback
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
@@ -78,7 +77,7 @@ class SpnasApp(App[None]):
         self.state = State(source.name, clock())
         self._clock = clock
         self._shown = self.state
-        self._shown_at = 0.0
+        self._shown_at = monotonic()
         self._control = Control(self)
         self._plain = Plain()
         self.register_theme(DARK)
@@ -90,6 +89,8 @@ class SpnasApp(App[None]):
 
     def _fatal_error(self) -> None:
         """As Textual's, without the values of variables: there are secrets among them."""
+        from rich.traceback import Traceback
+
         self._exit_renderables.append(Traceback(width=None, suppress=[textual]))
         self._close_messages_no_wait()
 
@@ -112,6 +113,7 @@ class SpnasApp(App[None]):
     async def _take(self, news: News) -> None:
         if isinstance(news, Contact):
             self.state = self.state._replace(contact=news)
+            self._refresh()
         elif isinstance(news, tuple):
             self.state = self.state._replace(uses=Map({use.device: use for use in news}))
         else:
@@ -129,9 +131,7 @@ class SpnasApp(App[None]):
 
     def _refresh(self) -> None:
         """Show what is new, on the screen that is seen; seldom while the past is read, which takes longer so."""
-        if self.state is self._shown or (screen := self._seen()) is None:
-            return
-        if self.state.contact.state == "connecting" and monotonic() - self._shown_at < CATCH_UP_S:
+        if self.state is self._shown or self._is_catching_up or (screen := self._seen()) is None:
             return
         self.state = self._shown = self.state._replace(now=self._clock())
         screen.show(self.state)
@@ -139,9 +139,14 @@ class SpnasApp(App[None]):
         self._shown_at = monotonic()
 
     def _tick(self) -> None:
-        if self.state.is_live and (screen := self._seen()) is not None:
+        if self.state.is_live and not self._is_catching_up and (screen := self._seen()) is not None:
             self.state = self._shown = self.state._replace(now=self._clock())
             screen.tick(self.state)
+
+    @property
+    def _is_catching_up(self) -> bool:
+        """Whether the past is read, and what is known of it was shown not long ago."""
+        return self.state.contact.state == "connecting" and monotonic() - self._shown_at < CATCH_UP_S
 
     def _seen(self) -> RunScreen | None:
         """The screen that is to be brought up to date: none while a question stands before it, or at the end."""

@@ -29,6 +29,22 @@ async def test_a_running_search_shows_phases_devices_leaders_and_events(made_up)
     assert "SIMULATED" not in shown
 
 
+@pytest.mark.parametrize("patience_s", [0.3, 60.0])
+async def test_while_the_past_is_read_pictures_are_seldom_and_once_it_is_there_is_one_at_once(
+    made_up, monkeypatch, patience_s
+):
+    monkeypatch.setattr("tui.app.CATCH_UP_S", patience_s)
+    source = made_up.StandIn(made_up.running_run(), Contact("connecting"))
+    async with made_up.app_of(source).run_test(size=(160, 30)) as pilot:
+        if patience_s < 1:
+            await made_up.expect(pilot, "best AP 0.104 s-0002", "connecting")
+        else:
+            await pilot.pause(1)
+            assert "s-0002" not in made_up.screen_text(pilot.app)
+        source.say(Contact("live"))
+        await made_up.expect(pilot, "best AP 0.104 s-0002", "last event 3s ago")
+
+
 async def test_repeats_controls_and_ruled_out_networks_are_shown(made_up):
     async with made_up.app_of(made_up.StandIn(made_up.repeated_run())).run_test(size=(120, 30)) as pilot:
         await made_up.expect(
