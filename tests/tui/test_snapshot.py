@@ -8,12 +8,16 @@ from tui.source import Contact, DeviceUse
 
 SIZES = {"80x24": (80, 24), "160x50": (160, 50)}
 SCREENS = {
-    "search": ("1", "○ fullytrain", "2  s-0001", "97%"),
-    "lineage": ("2", "└─s-0003", "4 candidates"),
-    "pareto": ("3", "2 on the front", "s-0001"),
-    "candidate": ("4", "s-0002 (the best so far)", "stage 1, stride 4"),
-    "sql": ("5", "2 rows in"),
-    "log": ("6", "lines", "JobFinished"),
+    "search": (["1"], "○ fullytrain", "2  s-0001", "97%"),
+    "lineage": (["2"], "└─s-0003", "4 candidates"),
+    "path": (["2", "down", "s"], "the path from the seed to s-0002"),
+    "comparison": (["2", "m", "down", "m"], "21, 128 channels"),
+    "pareto": (["3"], "2 on the front", "s-0001"),
+    "candidate": (["4"], "s-0002 (the best so far)", "stage 1, stride 4"),
+    "sql": (["5", "ctrl+j"], "2 rows in"),
+    "log": (["6"], "lines", "JobFinished"),
+    "question": (["p"], "Pause?", "y yes"),
+    "help": (["question_mark"], "Everywhere"),
 }
 USES = (DeviceUse("cpu:0", 0.02, 2_100_000_000), DeviceUse("cpu:1", 0.97, 1_300_000_000))
 ENDS = {
@@ -52,14 +56,14 @@ def events(made_up):
 @pytest.mark.parametrize("screen", SCREENS)
 def test_screen(snap_compare, made_up, stored, screen, size):
     source = made_up.StandIn(events(made_up), Contact("live"), USES, store=stored)
-    key, *texts = SCREENS[screen]
+    keys, *texts = SCREENS[screen]
 
     async def wait(pilot):
         await made_up.expect(pilot, "SIMULATED")
-        await pilot.press(key)
-        if screen == "sql":
-            pilot.app.screen.clock = lambda: 0.0
-            await pilot.press("ctrl+j")
+        for key in keys:
+            await pilot.press(key)
+            if key == "5":
+                pilot.app.screen.clock = lambda: 0.0
         await made_up.expect(pilot, *texts)
         await pilot.pause()
 
