@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak fuzz check docs install clean
+.PHONY: demo test soak fuzz check docs pictures install clean
 
 demo: install
 	$(BIN)/spnas-orch start examples/digits/sp_nas.yml --no-tui
@@ -32,6 +32,11 @@ check: install
 # Documents that are made from the code; a test compares them.
 docs: install
 	$(BIN)/python -m orchestrator.live.reference docs
+
+# Pictures of the terminal UI, of the demo's run or another (make pictures RUN=runs/mine).
+RUN ?= runs/sp_nas-1
+pictures: install
+	$(BIN)/python -m orchestrator.pictures $(RUN) docs/pictures
 
 install: $(VENV)/.installed
 

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tui.feed import QueueFeed
+
 from lineage.events import EpochFinished, JobAssigned, RunStarted
 from lineage.store import EventStore
 from lineage.writer import EventWriter
@@ -24,7 +26,6 @@ from orchestrator.executors.simulated import EPOCH, SimulatedExecutor
 from orchestrator.runtime import Runtime
 from orchestrator.search.state import SearchState
 from tui.app import SpnasApp
-from tui.feed import QueueFeed
 
 EXAMPLE = Path(__file__).parents[1] / "examples/digits/sp_nas.yml"
 SPEED = 200.0

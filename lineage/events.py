@@ -257,6 +257,14 @@ def to_json(event: Event) -> str:
     return event.model_dump_json()
 
 
+def too_long(found: int) -> ValidationError:
+    """What is said of a payload of so many characters."""
+    limit = PydanticCustomError(
+        "too_long", "{found} bytes, an event has at most {most}", {"found": found, "most": MAX_PAYLOAD_BYTES}
+    )
+    return ValidationError.from_exception_data("Event", [InitErrorDetails(type=limit, input=None)])
+
+
 def from_json(text: str | bytes) -> Event:
     """Event of a JSON payload.
 
@@ -264,10 +272,5 @@ def from_json(text: str | bytes) -> Event:
         pydantic.ValidationError: the payload is no event of this version, or longer than any event.
     """
     if len(text) > MAX_PAYLOAD_BYTES:
-        limit = PydanticCustomError(
-            "too_long",
-            "{found} bytes, an event has at most {most}",
-            {"found": len(text), "most": MAX_PAYLOAD_BYTES},
-        )
-        raise ValidationError.from_exception_data("Event", [InitErrorDetails(type=limit, input=text[:80])])
+        raise too_long(len(text))
     return _ADAPTER.validate_json(text)

@@ -16,9 +16,13 @@ def finite(value: float | None) -> float | None:
 
 def mean(values: Iterable[float | None]) -> float | None:
     """Mean without float dust; None where one of the values is not known, for then their mean is not."""
-    known = [finite(value) for value in values]
-    numbers = [value for value in known if value is not None]
-    return round(sum(numbers) / len(numbers), DECIMALS) if numbers and len(numbers) == len(known) else None
+    total, count = 0.0, 0
+    for value in values:
+        number = finite(value)
+        if number is None:
+            return None
+        total, count = total + number, count + 1
+    return round(total / count, DECIMALS) if count else None
 
 
 def combined(measurements: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from lineage.events import (
     CandidateAbandoned,
     CandidateProposed,
     CandidateRuledOut,
+    CheckpointDeleted,
     EpochFinished,
     Event,
     JobAssigned,
@@ -70,9 +71,24 @@ class Narrator:
         return line
 
 
+def has_line(story: Story, event: Event) -> bool:
+    """Whether an event that follows `story` needs a line. Pure."""
+    match event:
+        case CandidateProposed() | WeightsInherited() | CheckpointDeleted():
+            return False
+        case JobAssigned():
+            return event.job_kind != "fast_train" or event.attempt > 1
+        case EpochFinished() | JobFinished() | JobFailed():
+            job = story.live_job(event)
+            return job is not None and (job.kind != "fast_train" or not isinstance(event, EpochFinished))
+    return True
+
+
 def narrate(story: Story, recorded: Recorded) -> str | None:
     """The line of an event that follows `story`; None for events that need no line. Pure."""
     event: Event = recorded.event
+    if not has_line(story, event):
+        return None
     match event:
         case RunStarted() | RunResumed() | RunStopped() | RunFinished():
             return _run_line(story, event)
@@ -182,9 +198,7 @@ def stalled_since(count: int, best_ap: float, min_delta: float, gains: Sequence[
     return f"{plural(count, 'candidate')} without an AP better{more} (best {best_ap:.3f})"
 
 
-def _assigned_line(story: Story, event: JobAssigned) -> str | None:
-    if event.job_kind == "fast_train" and event.attempt == 1:
-        return None
+def _assigned_line(story: Story, event: JobAssigned) -> str:
     candidate, reignition = story.candidates.get(event.subject_id), story.reignitions.get(event.subject_id)
     number = _number(event.repeat, candidate.seeds) if candidate else ""
     line = f"{event.subject_id}{number} {JOB_NAMES[event.job_kind]} on {event.device}"
@@ -195,13 +209,11 @@ def _assigned_line(story: Story, event: JobAssigned) -> str | None:
     return f"{line}: its weights are gone" if candidate is None else f"{line}: {_network(story, candidate)}"
 
 
-def _job_line(story: Story, job: Job, event: EpochFinished | JobFinished | JobFailed, now: datetime) -> str | None:
+def _job_line(story: Story, job: Job, event: EpochFinished | JobFinished | JobFailed, now: datetime) -> str:
     subject = job.subject_id + _number(job.repeat, job.repeats)
     if isinstance(event, JobFailed):
         return f"{subject} attempt {job.attempt} failed on {job.device}, {_fault(event)}"
     if isinstance(event, EpochFinished):
-        if job.kind == "fast_train":
-            return None
         measure = "accuracy" if job.kind == "reignite" else "AP"
         score = "" if event.ap is None else f", {measure} {event.ap:.3f}"
         return f"{subject} epoch {event.epoch}/{event.epochs}: loss {event.loss:.3f}{score}"

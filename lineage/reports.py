@@ -25,9 +25,11 @@ Fault = Literal[
 
 
 class EventValue(BaseModel):
-    """What all events are: immutable, without unknown fields; numbers that are no numbers are written as words."""
+    """What all events are: immutable, without unknown fields; numbers that are no numbers are written as words. A kind's
+    own parser is made when one is first needed, so that every command starts sooner.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants", defer_build=True)
     version: ClassVar[int] = 1
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import duckdb
+import pydantic
 
 from lineage import schema
 from lineage.database import connect, transaction, translated
@@ -30,7 +31,7 @@ from lineage.errors import (
     StoreNotFound,
 )
 from lineage.events import Event, Recorded
-from lineage.log_rows import event_id, log_row, must_be_whole, recorded_of
+from lineage.log_rows import AS_JSON, event_id, log_row, must_be_whole, page_of, recorded_of
 from lineage.room import must_have_room
 from lineage.statements import must_be_select
 from lineage.tables import Tables, column_types, insert
@@ -38,7 +39,11 @@ from lineage.tables import Tables, column_types, insert
 Group = tuple[Sequence[Event], datetime]
 """Events that are appended together, and when they happened."""
 
-_PAGE = 1000
+_SETTLED_EPOCHS = (
+    "kind = 'EpochFinished' AND (payload->>'job_id') IN "
+    "(SELECT job_id FROM jobs WHERE kind = 'fast_train' AND status = 'finished')"
+)
+_PAGE = 5000
 
 _writing: WeakValueDictionary[Path, EventStore] = WeakValueDictionary()
 
@@ -205,23 +210,34 @@ class EventStore:
             seq += len(events)
         return result
 
-    def read(self, after_seq: int = 0, kinds: Sequence[str] | None = None) -> Iterator[Recorded]:
+    def read(
+        self, after_seq: int = 0, kinds: Sequence[str] | None = None, settled_epochs: bool = True
+    ) -> Iterator[Recorded]:
         """Events in order: those with a sequence number above `after_seq` and of one of `kinds` (None: all).
+
+        Without `settled_epochs`, those that a fast training reported which is finished since are left out.
 
         Raises:
             StoreError: an event was written by another version and can't be read.
         """
         wanted = "" if kinds is None else "AND kind IN (SELECT unnest(?))"
-        sql = f"SELECT seq, event_id, ts, payload FROM events WHERE seq > ? {wanted} ORDER BY seq LIMIT {_PAGE}"
-        while True:
-            parameters: list[object] = [after_seq] if kinds is None else [after_seq, list(kinds)]
-            with translated(f"the events of {self.path} can't be read"), self._connection.cursor() as cursor:
-                page = cursor.execute(sql, parameters).fetchall()
-            for row in page:
-                yield recorded_of(row)
-            if len(page) < _PAGE:
-                return
-            after_seq = page[-1][0]
+        if not settled_epochs:
+            wanted += f" AND NOT ({_SETTLED_EPOCHS})"
+        where = f"FROM events WHERE seq > ? AND seq <= ? {wanted}"
+        more = [] if kinds is None else [list(kinds)]
+        last = self._read("SELECT coalesce(max(seq), 0) FROM events")[0][0]
+        for first in range(after_seq, last, _PAGE):
+            within = (first, min(last, first + _PAGE), *more)
+            ((page, longest),) = self._read(f"SELECT {AS_JSON}, max(length(payload)) {where}", *within)
+            try:
+                yield from page_of(page, longest)
+            except pydantic.ValidationError:
+                for row in self._read(f"SELECT seq, event_id, ts, payload {where} ORDER BY seq", *within):
+                    yield recorded_of(row)  # raises, with which it is
+
+    def _read(self, sql: str, *parameters: object) -> list[Any]:
+        with translated(f"the events of {self.path} can't be read"), self._connection.cursor() as cursor:
+            return cursor.execute(sql, parameters).fetchall()
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> QueryResult:
         """Rows of a single SELECT; files and network are out of its reach.

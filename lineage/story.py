@@ -7,10 +7,11 @@ This module must not know who tells the story, nor any clock.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 from lineage.events import (
     CandidateAbandoned,
@@ -38,10 +39,10 @@ from lineage.measurements import finite, mean
 LEADERS = 50
 
 _Value = TypeVar("_Value")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A job in flight and its last report; training `repeat` of `repeats`. `ap` is the accuracy for kind reignite."""
 
     job_id: str
@@ -60,8 +61,7 @@ class Job:
     is_restoring: bool = False  # its result is known; what it trains again are weights that are gone
 
 
-@dataclass(frozen=True, slots=True)
-class Leader:
+class Leader(NamedTuple):
     """A trained candidate as the leaderboard ranks it: by AP, and by FLOPs where APs are equal."""
 
     candidate_id: str
@@ -78,8 +78,7 @@ class Leader:
         return -self.ap, self.flops, self.candidate_id
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
+class Story(NamedTuple):
     """What has begun and has no outcome yet, by id; the best results; what was refused in each step.
 
     `aps` are those of the trainings that are over, by number, of a candidate that has others to come. `given` are the
@@ -89,12 +88,12 @@ class Story:
     run_id: str = ""
     simulated: bool = False
     given: frozenset[str] = frozenset()
-    candidates: Mapping[str, CandidateProposed] = field(default_factory=dict)
-    aps: Mapping[str, Mapping[int, float | None]] = field(default_factory=dict)
-    reignitions: Mapping[str, ReignitionProposed] = field(default_factory=dict)
-    jobs: Mapping[str, Job] = field(default_factory=dict)
+    candidates: Mapping[str, CandidateProposed] = _NOTHING
+    aps: Mapping[str, Mapping[int, float | None]] = _NOTHING
+    reignitions: Mapping[str, ReignitionProposed] = _NOTHING
+    jobs: Mapping[str, Job] = _NOTHING
     leaders: tuple[Leader, ...] = ()
-    refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    refused: Mapping[str, Mapping[str, int]] = _NOTHING
 
     def live_job(self, event: WeightsInherited | EpochFinished | JobFinished | JobFailed) -> Job | None:
         """The job an event speaks of; None when the event is stale."""
@@ -107,6 +106,8 @@ class Story:
 
     def aps_with(self, job: Job, event: JobFinished) -> list[float | None] | None:
         """AP of every training of the job's candidate, if `event` is the last of them."""
+        if job.repeats == 1:
+            return [event.ap]
         aps = {**self.aps.get(job.subject_id, {}), job.repeat: event.ap}
         wanted = range(1, job.repeats + 1)
         return [aps[repeat] for repeat in wanted] if all(repeat in aps for repeat in wanted) else None
@@ -135,32 +136,33 @@ class Story:
 
 def advance(story: Story, recorded: Recorded) -> Story:
     """The story after one more event. Pure; unknown jobs and stale attempts change nothing."""
-    match recorded.event:
+    match recorded.event:  # most of them are told by workers
+        case WeightsInherited() | EpochFinished() | JobFailed() | JobFinished() as event:
+            reporting = story.live_job(event)
+            return story if reporting is None else _reported(story, reporting, event)
+        case JobAssigned() as event:
+            return _assigned(story, event, recorded.ts)
         case RunStarted() as event:
             return Story(run_id=event.run_id, simulated=event.simulated)
         case RunResumed() | RunStopped() | RunFinished():
-            return replace(story, jobs={})
+            return story._replace(jobs={})
         case NetworkGiven() as event:
-            return replace(story, given=story.given | {event.candidate_id})
+            return story._replace(given=story.given | {event.candidate_id})
         case CandidateProposed() as event:
-            return _refused(replace(story, candidates={**story.candidates, event.candidate_id: event}), event)
+            return _refused(story._replace(candidates={**story.candidates, event.candidate_id: event}), event)
         case PhaseFinished() as event:
             return _refused(story, event)
         case CandidateRuledOut() | CandidateAbandoned() as event:
             leaders = tuple(one for one in story.leaders if one.candidate_id != event.candidate_id)
-            closed = story if isinstance(event, CandidateRuledOut) else _without_candidate(story, event.candidate_id)
-            return replace(closed, leaders=leaders)
+            if isinstance(event, CandidateRuledOut):
+                return story._replace(leaders=leaders)
+            return _without_candidate(story, event.candidate_id, leaders=leaders)
         case ReignitionProposed() as event:
-            return replace(story, reignitions={**story.reignitions, event.reignition_id: event})
+            return story._replace(reignitions={**story.reignitions, event.reignition_id: event})
         case ReignitionAbandoned() as event:
-            return replace(story, reignitions=_without(story.reignitions, event.reignition_id))
-        case JobAssigned() as event:
-            return _assigned(story, event, recorded.ts)
+            return story._replace(reignitions=_without(story.reignitions, event.reignition_id))
         case JobCancelled() as event:
-            return replace(story, jobs=_without(story.jobs, event.job_id))
-        case WeightsInherited() | EpochFinished() | JobFailed() | JobFinished() as event:
-            reporting = story.live_job(event)
-            return story if reporting is None else _reported(story, reporting, event)
+            return story._replace(jobs=_without(story.jobs, event.job_id))
     return story
 
 
@@ -168,7 +170,7 @@ def _refused(story: Story, event: CandidateProposed | PhaseFinished) -> Story:
     counts = dict(story.refused.get(event.step, {}))
     for reason, more in event.refused.items():
         counts[reason] = counts.get(reason, 0) + more
-    return replace(story, refused={**story.refused, event.step: counts}) if event.refused else story
+    return story._replace(refused={**story.refused, event.step: counts}) if event.refused else story
 
 
 def _assigned(story: Story, event: JobAssigned, now: datetime) -> Story:
@@ -190,32 +192,40 @@ def _assigned(story: Story, event: JobAssigned, now: datetime) -> Story:
 
 def _reported(story: Story, job: Job, event: WeightsInherited | EpochFinished | JobFinished | JobFailed) -> Story:
     if isinstance(event, WeightsInherited):
-        return _with_job(story, replace(job, inherited=event))
+        return _with_job(story, job._replace(inherited=event))
     if isinstance(event, EpochFinished):
         ap = job.ap if event.ap is None else event.ap
-        return _with_job(story, replace(job, epoch=event.epoch, epochs=event.epochs, loss=event.loss, ap=ap))
-    ended = replace(story, jobs=_without(story.jobs, job.job_id))
+        return _with_job(story, job._replace(epoch=event.epoch, epochs=event.epochs, loss=event.loss, ap=ap))
+    jobs = _without(story.jobs, job.job_id)
     if isinstance(event, JobFailed):
-        return ended
+        return story._replace(jobs=jobs)
     if job.kind == "reignite":
-        return replace(ended, reignitions=_without(story.reignitions, job.subject_id))
+        return story._replace(jobs=jobs, reignitions=_without(story.reignitions, job.subject_id))
     if job.subject_id not in story.candidates:
-        return ended
+        return story._replace(jobs=jobs)
     if story.aps_with(job, event) is None:
         aps = {**story.aps.get(job.subject_id, {}), job.repeat: finite(event.ap)}
-        return replace(ended, aps={**story.aps, job.subject_id: aps})
+        return story._replace(jobs=jobs, aps={**story.aps, job.subject_id: aps})
     leader = story.leader(job, event)
-    leaders = story.leaders if leader is None else tuple(sorted((*story.leaders, leader), key=lambda one: one.rank))
-    return replace(_without_candidate(ended, job.subject_id), leaders=leaders[:LEADERS])
+    leaders = story.leaders if leader is None else _ranked(story.leaders, leader)
+    return _without_candidate(story, job.subject_id, jobs=jobs, leaders=leaders)
+
+
+def _ranked(leaders: tuple[Leader, ...], leader: Leader) -> tuple[Leader, ...]:
+    if len(leaders) == LEADERS and leaders[-1].rank < leader.rank:
+        return leaders
+    place = bisect_right(leaders, leader.rank, key=lambda one: one.rank)
+    return (*leaders[:place], leader, *leaders[place:])[:LEADERS]
 
 
 def _with_job(story: Story, job: Job) -> Story:
-    return replace(story, jobs={**story.jobs, job.job_id: job})
+    return story._replace(jobs={**story.jobs, job.job_id: job})
 
 
-def _without_candidate(story: Story, candidate_id: str) -> Story:
-    return replace(story, candidates=_without(story.candidates, candidate_id), aps=_without(story.aps, candidate_id))
+def _without_candidate(story: Story, candidate_id: str, **more: Any) -> Story:
+    candidates, aps = _without(story.candidates, candidate_id), _without(story.aps, candidate_id)
+    return story._replace(candidates=candidates, aps=aps, **more)
 
 
-def _without(values: Mapping[str, _Value], key: str) -> dict[str, _Value]:
-    return {name: value for name, value in values.items() if name != key}
+def _without(values: Mapping[str, _Value], key: str) -> Mapping[str, _Value]:
+    return values if key not in values else {name: value for name, value in values.items() if name != key}

@@ -35,7 +35,7 @@ class Request:
     """`statement` is asked of the database file `database`; the answer goes to `answer`, in a folder that has nothing else.
 
     `width` is that of the terminal for a table, above which stands `title`; `is_terminal` lets it have styles. `owner` is
-    the process that asks, without which there is nobody to answer.
+    the process that asks, without which there is nobody to answer. Form ``rows`` has `most_rows` at most.
     """
 
     database: str
@@ -48,6 +48,7 @@ class Request:
     title: str = ""
     width: int = 80
     is_terminal: bool = False
+    most_rows: int = sys.maxsize
 
 
 def main() -> None:
@@ -97,7 +98,7 @@ def answer(request: Request) -> None:
         StoreError: the statement is no single SELECT, or can't be answered.
     """
     file = Path(request.answer)
-    screen = forms.Screen(request.width, request.is_terminal, request.title)
+    screen = forms.Screen(request.width, request.is_terminal, request.title, request.most_rows)
     with (
         translated("the query failed", QueryError),
         connect_for_one_query(Path(request.database), request.memory_bytes, file.parent) as connection,

@@ -26,6 +26,11 @@ class BrokerUrl:
     more: bool
 
 
+def is_url(run: str) -> bool:
+    """Whether a run is named by its broker, and not by its folder."""
+    return "://" in run
+
+
 def parse(url: str) -> BrokerUrl:
     """The parts of a URL. Raises ValueError, whose text goes on with "it"."""
     try:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 the user's mistake (one message, no traceback), 1 ours or 
 
 from __future__ import annotations
 
+import gc
 import shlex
 import sys
 from enum import StrEnum
@@ -30,6 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+OBJECTS = 100_000  # new ones, before rubbish is looked for: most of those that imports make stay
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or the name of one in ./runs.")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The search configuration, for example sp_nas.yml.")]
@@ -244,29 +247,25 @@ def rebuild(run: Run) -> None:
 
 @app.command()
 def watch(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run folder, its name, or mqtt[s]://[user@]host/RUN with --json.")
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, its name, or mqtt[s]://[user@]host/RUN.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print every event as a line of JSON, as it comes.")] = False,
     after: Annotated[int, typer.Option(min=0, metavar="SEQ", help="With --json: only events after this one.")] = 0,
     ca: cli_live.Ca = None,
+    web: Annotated[bool, typer.Option("--web", help="Show it to a browser on this machine.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --web: where (default: a free one).")] = 0,
 ) -> None:
     """Open the terminal UI on a run, or follow its events."""
-    from orchestrator.run_folder import find_run
-
     if as_json:
         from orchestrator.live.following import print_events
 
         print_events(run, after, ca)
         return
-    if "://" in run:
-        raise UserError("a run on another machine is followed with --json")
-    folder = find_run(run)
-    if not sys.stdout.isatty():
-        raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
-    from tui.app import watch as watch_run
+    from orchestrator import watching
 
-    watch_run(folder.path, lambda: folder.process() is not None)
+    if web:
+        watching.serve(run, ca, port)
+        return
+    watching.watch(run, ca)
 
 
 cli_live.add_to(app)
@@ -274,6 +273,7 @@ cli_live.add_to(app)
 
 def main() -> NoReturn:
     """Entry point of `spnas-orch`."""
+    gc.set_threshold(OBJECTS)
     ending.open_streams()
     signals = ending.Signals()
     signals.hear()

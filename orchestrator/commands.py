@@ -150,41 +150,36 @@ def check(config_path: Path, overrides: list[str]) -> None:
 
 
 class _Watching:
-    """Lines on any output; on a terminal the UI too, with the lines kept back until it is closed."""
+    """Lines on any output; on a terminal the UI, and lines once it is closed."""
 
     def __init__(self, console: Console, folder: RunFolder, tui: bool) -> None:
         self._lines = LineDisplay(console)
-        self._feed = None
-        if tui and console.is_terminal and sys.stdin.isatty():
-            from tui.feed import QueueFeed
-
-            self._feed = QueueFeed()
-            self._lines.muted = True  # the UI has the terminal
+        self._lines.muted = self._has_ui = tui and console.is_terminal and sys.stdin.isatty()
         self._folder = folder
+        self._is_hung_up = False
 
     @property
     def watchers(self) -> Watchers:
-        if self._feed is None:
-            return Watchers((self._lines.show,), (self._lines.replay,))
-        publish = self._feed.publish
-        return Watchers((publish, self._lines.show), (publish, self._lines.replay), self._show_ui)
+        companion = self._show_ui if self._has_ui else None
+        return Watchers((self._lines.show,), (self._lines.replay,), companion)
 
     async def _show_ui(self) -> None:
-        from tui.app import run_live
+        from orchestrator.companion import show_beside
 
-        assert self._feed is not None
         try:
-            await run_live(self._feed, str(self._folder.path))
+            await show_beside(self._folder.path, self._hang_up)
         finally:
-            self._lines.unmute()
+            if not self._is_hung_up:
+                self._lines.unmute()
+
+    def _hang_up(self) -> None:
+        self._is_hung_up = True
 
     def __enter__(self) -> _Watching:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._lines.close()
-        if self._feed is not None:
-            self._feed.close()
 
 
 def _describe(config: RunConfig, name: str) -> str:

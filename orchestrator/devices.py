@@ -6,6 +6,7 @@ import os
 import subprocess
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+DEVICE = "SPNAS_DEVICE"  # names a worker's device in its environment
 WORKER_BYTES = 2 * 2**30  # what a CPU worker with a small detector needs at most
 
 
@@ -22,8 +23,8 @@ def find_devices(cpu_workers: int | None) -> list[str]:
 def environment(device: str) -> dict[str, str]:
     """Environment of a worker on `device`: one thread and no GPU for a CPU slot; a GPU slot is named by the device."""
     if device.startswith("cpu"):
-        return os.environ | {"CUDA_VISIBLE_DEVICES": ""} | dict.fromkeys(THREADS, "1")
-    return dict(os.environ)
+        return os.environ | {DEVICE: device, "CUDA_VISIBLE_DEVICES": ""} | dict.fromkeys(THREADS, "1")
+    return os.environ | {DEVICE: device}
 
 
 def _visible_gpus() -> list[int]:

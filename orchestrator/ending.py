@@ -5,6 +5,7 @@ A search hears signals itself (`orchestrator.drive`).
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -107,10 +108,15 @@ def _restored(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
 
 
 def open_streams() -> None:
-    """Let a standard stream that is closed lead nowhere, so that no file of ours gets its number."""
+    """Let a standard stream that is closed lead nowhere, so that no file of ours gets its number; the others are UTF-8,
+    whatever the locale says: terminals and files are.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=stream.errors)  # a new encoding alone makes errors strict
 
 
 def nobody_reads() -> int:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,12 @@ _NOT_FINITE = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where a table is shown: its width, whether it may have styles, and what stands above the table."""
+    """Where a table is shown: its width, whether it may have styles, what stands above the table, and its most rows."""
 
     width: int
     is_terminal: bool
     title: str
+    most_rows: int
 
 
 def write(answer: Answer, form: str, file: Path, screen: Screen) -> None:
@@ -88,7 +90,7 @@ def _table(answer: Answer, file: Path, screen: Screen) -> None:
 
     from orchestrator.printing import print_table
 
-    rows = list(_rows(answer, lambda number, kind: f"#{number}" if kind in NUMBERS else f"#{number}::VARCHAR"))
+    rows = list(_readable(answer))
     with file.open("w", encoding="utf-8", newline="") as output:
         console = Console(
             file=output, width=screen.width, force_terminal=screen.is_terminal, highlight=False, markup=False
@@ -96,6 +98,16 @@ def _table(answer: Answer, file: Path, screen: Screen) -> None:
         if screen.title:
             console.print(screen.title, soft_wrap=True)
         print_table(console, tuple(answer.columns), rows)
+
+
+def _listed(answer: Answer, file: Path, screen: Screen) -> None:
+    rows = list(islice(_readable(answer), screen.most_rows))
+    file.write_text(json.dumps({"columns": answer.columns, "rows": rows}), encoding="utf-8")
+
+
+def _readable(answer: Answer) -> Iterator[Row]:
+    """Rows of numbers, and of all else as text."""
+    return _rows(answer, lambda number, kind: f"#{number}" if kind in NUMBERS else f"#{number}::VARCHAR")
 
 
 def _rows(answer: Answer, asked: Callable[[int, str], str]) -> Iterator[Row]:
@@ -111,4 +123,5 @@ WRITERS: dict[str, Callable[[Answer, Path, Screen], None]] = {
     "csv": _csv,
     "json": _json,
     "parquet": _parquet,
+    "rows": _listed,
 }

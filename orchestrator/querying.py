@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -139,12 +140,45 @@ def answered(database: Path, statement: str, how: Asking, title: str = "") -> It
             width=console.width,
             is_terminal=console.is_terminal,
         )
-        try:
-            asked_for = json.dumps(asdict(request), ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise QueryError("the query failed: expected UTF-8") from None
-        _judge(*_process(asked_for), how, answer)
+        _judge(*_process(_encoded(request)), how, answer)
         yield answer
+
+
+@asynccontextmanager
+async def answering(database: Path, statement: str, how: Asking, most_rows: int = 0) -> AsyncIterator[Path]:
+    """As `answered`, for whoever may cancel it, which ends the query; `most_rows` of the form rows."""
+    with scratch_folder() as folder:
+        answer = folder / "answer"
+        request = Request(
+            database=str(database),
+            statement=statement,
+            form=how.form,
+            answer=str(answer),
+            seconds=how.seconds,
+            memory_bytes=how.memory_bytes,
+            owner=os.getpid(),
+            most_rows=most_rows,
+        )
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *ANSWERING, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+        try:
+            out, err = await process.communicate(_encoded(request))
+        except BaseException:
+            process.kill()
+            await process.wait()
+            raise
+        assert process.returncode is not None
+        _judge(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), how, answer)
+        yield answer
+
+
+def _encoded(request: Request) -> bytes:
+    try:
+        return json.dumps(asdict(request), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise QueryError("the query failed: expected UTF-8") from None
 
 
 def _process(asked_for: bytes) -> tuple[int, str, str]:
@@ -168,11 +202,13 @@ def _judge(code: int, out: str, err: str, how: Asking, answer: Path) -> None:
             raise QueryError(out)
         case _ if code == -signal.SIGALRM:
             faster = "; if it is the table that takes long, --format csv is faster" if how.form == "table" else ""
-            raise QueryError(f"the query took longer than {how.seconds:g} s; --timeout SECONDS gives it more{faster}")
+            raise QueryError(
+                f"the query took longer than {how.seconds:g} s; spnas-orch sql --timeout SECONDS gives it more{faster}"
+            )
         case _ if code == TOO_MUCH or code in (-signal.SIGABRT, -signal.SIGKILL):
             allowed = f"{how.memory_bytes / 1e9:g} GB"
             raise QueryError(
-                f"the query needs more memory than {allowed}, or its answer does; --memory SIZE gives it more"
+                f"the query needs more memory than {allowed}, or its answer does; spnas-orch sql --memory SIZE gives it more"
             )
         case _ if code == NO_ROOM:
             raise StoreFull(

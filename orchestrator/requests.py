@@ -19,6 +19,7 @@ from lineage.narration import narrate
 from lineage.store import EventStore
 from lineage.story import Story
 from orchestrator import ending, safe_yaml
+from orchestrator.broker_url import is_url
 from orchestrator.config import shown
 from orchestrator.config_faults import faults_of
 from orchestrator.errors import UserError
@@ -37,7 +38,7 @@ def ask(run: str, request: Request, as_json: bool, ca: Path | None = None) -> No
     """
     from orchestrator.live import client, targets
 
-    if targets.is_url(run):
+    if is_url(run):
         target = targets.remote(run, ca)
         if target.key is None:
             raise UserError(f"to ask {run} for something, put the key in its endpoint.json into ${targets.KEY}")

@@ -1,21 +1,26 @@
-"""What the screen shows, as a value: `SearchView` is a pure fold of the recorded events.
+"""What the screens show, as a value: `SearchView` is a pure fold of the recorded events.
 
-The view holds what is in flight and the leaders (`lineage.story`), sums, and `LINES` lines, so its size does not grow
-with the run and folding an event costs microseconds. Stale reports of a job (another attempt took over) change nothing.
-This module must not know Textual, nor any clock: every time comes from an event.
+The view holds what is in flight and the leaders (`lineage.story`), every candidate (`tui.candidates`), sums, and the last
+lines (`tui.lines`), so it grows with the candidates alone, and folding an event costs microseconds. Stale reports of a job
+(another attempt took over) change nothing. This module must not know Textual, nor any clock: every time comes from an
+event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from types import SimpleNamespace
+from typing import Any, Literal, NamedTuple
+
+from immutables import Map
 
 from lineage.events import (
     CandidateAbandoned,
     CandidateProposed,
     CandidateRuledOut,
+    Event,
     JobFailed,
     JobFinished,
     PhaseFinished,
@@ -23,85 +28,59 @@ from lineage.events import (
     Recorded,
     ReignitionAbandoned,
     ReignitionProposed,
+    RunContinued,
     RunFinished,
+    RunPaused,
     RunResumed,
     RunStarted,
     RunStopped,
+    StopRequested,
+    WorkerBlocked,
     WorkerLost,
     WorkerStarted,
+    WorkerUnblocked,
 )
-from lineage.narration import narrate
 from lineage.story import Job, Leader, Story, advance
+from tui.candidates import Candidates
+from tui.candidates import Draft as CandidatesDraft
+from tui.lines import Lines, tell
+from tui.phases import PhaseView, ReignitionView, planned
 
-LINES = 100
-
-Status = Literal["waiting", "running", "interrupted", "finished", "failed"]
-Progress = Literal["waiting", "running", "done"]
+Status = Literal["waiting", "running", "paused", "stopping", "lost", "interrupted", "finished", "failed"]
+LIVE: tuple[Status, ...] = ("waiting", "running", "paused", "stopping")
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseView:
-    """A pipeline step: candidates proposed, trained and abandoned, out of `max_sample` where the step has a limit.
+class SearchView(NamedTuple):
+    """The state of a run; `workers` are the names of the devices with a live worker, `blocked` what they wait for.
 
-    Controls, which the limit does not count, are counted apart; `ruled_out` are among the trained.
+    `busy_s` and `epochs` are sums over all trainings that ended well.
     """
 
-    step: str
-    phase: str | None = None
-    state: Progress = "waiting"
-    max_sample: int | None = None
-    proposed: int = 0
-    trained: int = 0
-    abandoned: int = 0
-    ruled_out: int = 0
-    controls: int = 0
-    reason: str = ""
-
-    @property
-    def total(self) -> int | None:
-        """Candidates the step is expected to train; None while nobody can know."""
-        return self.max_sample or self.proposed or None
-
-
-@dataclass(frozen=True, slots=True)
-class ReignitionView:
-    """A reignition of `candidate_id`; `successor_id` is the candidate that growth went on from."""
-
-    reignition_id: str
-    candidate_id: str
-    state: Literal["running", "done", "abandoned"] = "running"
-    accuracy: float | None = None
-    successor_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """An event as a line; `seconds` since the run began."""
-
-    seq: int
-    seconds: float
-    text: str
-
-
-@dataclass(frozen=True)
-class SearchView:
-    """The state of a run; `workers` are the names of the devices with a live worker."""
-
-    story: Story = field(default_factory=Story)
+    story: Story = Story()
+    candidates: Candidates = Candidates()
     status: Status = "waiting"
     reason: str = ""
+    slots: int = 1
+    config: Mapping[str, Any] = Map()
     phases: tuple[PhaseView, ...] = ()
-    workers: Mapping[str, str] = field(default_factory=dict)
+    workers: Mapping[str, str] = Map()
+    blocked: Mapping[str, str] = Map()
     reignitions: tuple[ReignitionView, ...] = ()
-    lines: tuple[Line, ...] = ()
+    lines: Lines = Lines()
     proposed: int = 0
     trained: int = 0
     abandoned: int = 0
     ruled_out: int = 0
     failed_attempts: int = 0
+    busy_s: float = 0.0
+    epochs: float = 0.0
     last_seq: int = 0
     started: datetime | None = None
     last_ts: datetime | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE
 
     @property
     def leaders(self) -> tuple[Leader, ...]:
@@ -114,156 +93,204 @@ class SearchView:
         jobs = {job.device: job for job in self.story.jobs.values()}
         return tuple((device, jobs.get(device)) for device in sorted({*self.workers, *jobs}, key=_device_order))
 
-    def fraction(self, phase: PhaseView) -> float:
-        """How much of a phase is done, 0 to 1, counting the epochs of trainings that its candidates have behind them."""
-        if phase.state == "done":
-            return 1.0
-        ongoing = [
-            candidate
-            for candidate in self.story.candidates.values()
-            if candidate.step == phase.step and not self.story.is_control(candidate)
-        ]
-        parts = {one.candidate_id: len(self.story.aps.get(one.candidate_id, {})) / one.seeds for one in ongoing}
-        for job in self.story.jobs.values():
-            if job.epochs and job.subject_id in parts:
-                parts[job.subject_id] += job.epoch / job.epochs / job.repeats
-        return min(1.0, (phase.trained + phase.abandoned + sum(parts.values())) / phase.total) if phase.total else 0.0
+
+def fold(view: SearchView, *events: Recorded) -> SearchView:
+    """The view after more events; one that is in the view already changes nothing."""
+    draft = _Draft(view)
+    for recorded in events:
+        if recorded.seq > draft.last_seq:
+            draft.take(recorded)
+    return draft.view()
 
 
-def fold(view: SearchView, recorded: Recorded) -> SearchView:
-    """The view after one more event; an event that is in the view already changes nothing."""
-    if recorded.seq <= view.last_seq:
-        return view
-    event = recorded.event
-    changed = _fold_run(view, event) or _fold_search(view, event) or view
-    started = changed.started or recorded.ts
-    lines = changed.lines
-    if (text := narrate(view.story, recorded)) is not None:
-        lines = (*lines[1 - LINES :], Line(recorded.seq, (recorded.ts - started).total_seconds(), text))
-    return replace(
-        changed,
-        story=advance(view.story, recorded),
-        lines=lines,
-        last_seq=recorded.seq,
-        started=started,
-        last_ts=recorded.ts,
-    )
+class _Draft(SimpleNamespace):
+    """The fields of a view, while events change them one by one: a new view for each would take most of the time."""
+
+    story: Story
+    candidates: CandidatesDraft
+    status: Status
+    workers: Mapping[str, str]
+    blocked: Mapping[str, str]
+    reignitions: tuple[ReignitionView, ...]
+    lines: Lines
+    started: datetime | None
+
+    def __init__(self, view: SearchView) -> None:
+        super().__init__()
+        self.begin(view)
+
+    def begin(self, view: SearchView) -> None:
+        vars(self).update(view._asdict())
+        self.candidates = CandidatesDraft(view.candidates)
+        self.steps = {phase.step: phase for phase in view.phases}
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def view(self) -> SearchView:
+        for (step, name), more in self.counts.items():
+            self.change_phase(step, **{name: getattr(self.step(step), name) + more})
+        fields = {**vars(self), "phases": tuple(self.steps.values()), "candidates": self.candidates.candidates()}
+        del fields["steps"], fields["counts"]
+        return SearchView(**fields)
+
+    def take(self, recorded: Recorded) -> None:
+        event = recorded.event
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event, recorded)
+        before = self.story
+        self.started = self.started or recorded.ts
+        self.candidates.take(before, event)
+        self.lines = tell(self.lines, before, recorded, self.started)
+        self.story = advance(before, recorded)
+        self.last_seq, self.last_ts = recorded.seq, recorded.ts
+
+    def change_phase(self, step: str, **changes: Any) -> None:
+        self.steps[step] = self.step(step)._replace(**changes)
+
+    def step(self, name: str) -> PhaseView:
+        return self.steps.get(name) or PhaseView(name)
+
+    def count(self, proposal: CandidateProposed, what: Literal["proposed", "trained", "abandoned"]) -> None:
+        """One more in a candidate's step."""
+        name: str = what
+        if self.story.is_control(proposal):
+            if what != "trained":
+                return
+            name = "controls"
+        self.counts[proposal.step, name] += 1
+
+    def change_reignition(self, reignition_id: str, **changes: Any) -> None:
+        self.reignitions = tuple(
+            one._replace(**changes) if one.reignition_id == reignition_id else one for one in self.reignitions
+        )
+
+    def unblock(self, device: str) -> None:
+        if device in self.blocked:
+            self.blocked = {name: why for name, why in self.blocked.items() if name != device}
 
 
-def interrupted(view: SearchView) -> SearchView:
-    """The view of a run whose events came to an end: without a closing event nobody drives it any more."""
-    return replace(view, status="interrupted") if view.status in ("waiting", "running") else view
+def _run_started(draft: _Draft, event: RunStarted, recorded: Recorded) -> None:
+    draft.begin(SearchView(status="running", phases=planned(event.config), config=event.config, slots=event.slots))
 
 
-def _fold_run(view: SearchView, event: object) -> SearchView | None:
-    match event:
-        case RunStarted():
-            return replace(SearchView(), status="running", phases=_planned(event.config))
-        case RunResumed():
-            return replace(view, status="running", reason="", workers={})
-        case RunStopped():
-            return replace(view, status="interrupted", reason=event.reason, workers={})
-        case RunFinished():
-            status: Status = "finished" if event.outcome == "completed" else "failed"
-            return replace(view, status=status, reason=event.reason, workers={})
-        case PhaseStarted():
-            return _with_phase(view, event.step, phase=event.phase, state="running")
-        case PhaseFinished():
-            return _with_phase(view, event.step, phase=event.phase, state="done", reason=event.reason)
-        case WorkerStarted():
-            return replace(view, workers={**view.workers, event.device: event.name})
-        case WorkerLost():
-            return replace(view, workers={name: of for name, of in view.workers.items() if name != event.device})
-    return None
+def _run_ended(draft: _Draft, event: RunStopped | RunFinished, recorded: Recorded) -> None:
+    draft.status = "interrupted"
+    if isinstance(event, RunFinished):
+        draft.status = "finished" if event.outcome == "completed" else "failed"
+    draft.reason, draft.workers, draft.blocked = event.reason, Map(), Map()
 
 
-def _fold_search(view: SearchView, event: object) -> SearchView | None:
-    match event:
-        case CandidateProposed():
-            return _proposed(view, event)
-        case CandidateRuledOut():
-            return _ruled_out(view)
-        case CandidateAbandoned():
-            proposal = view.story.candidates.get(event.candidate_id)
-            view = replace(view, abandoned=view.abandoned + 1)
-            return view if proposal is None else _counted(view, proposal, "abandoned")
-        case ReignitionProposed():
-            fresh = ReignitionView(event.reignition_id, event.candidate_id)
-            return replace(view, reignitions=(*view.reignitions, fresh))
-        case ReignitionAbandoned():
-            return _with_reignition(view, event.reignition_id, state="abandoned")
-        case JobFailed() if view.story.live_job(event):
-            return replace(view, failed_attempts=view.failed_attempts + 1)
-        case JobFinished():
-            job = view.story.live_job(event)
-            return None if job is None else _finished(view, job, event)
-    return None
+def _run_goes_on(draft: _Draft, event: RunResumed | RunContinued, recorded: Recorded) -> None:
+    draft.status, draft.reason = "running", ""
+    if isinstance(event, RunResumed):
+        draft.workers, draft.blocked = Map(), Map()
 
 
-def _proposed(view: SearchView, event: CandidateProposed) -> SearchView:
-    view = _counted(replace(view, proposed=view.proposed + 1), event, "proposed")
-    if event.reignition_id is None:
-        return view
-    return _with_reignition(view, event.reignition_id, successor_id=event.candidate_id)
+def _run_held(draft: _Draft, event: RunPaused | StopRequested, recorded: Recorded) -> None:
+    draft.status = "paused" if isinstance(event, RunPaused) else "stopping"
+    draft.reason = f"by {event.by}"
 
 
-def _finished(view: SearchView, job: Job, event: JobFinished) -> SearchView | None:
+def _phase(draft: _Draft, event: PhaseStarted | PhaseFinished, recorded: Recorded) -> None:
+    if isinstance(event, PhaseStarted):
+        draft.change_phase(event.step, phase=event.phase, state="running")
+    else:
+        draft.change_phase(event.step, phase=event.phase, state="done", reason=event.reason)
+
+
+def _worker(draft: _Draft, event: WorkerStarted | WorkerLost, recorded: Recorded) -> None:
+    others = {name: of for name, of in draft.workers.items() if name != event.device}
+    draft.workers = {**others, event.device: event.name} if isinstance(event, WorkerStarted) else others
+    draft.unblock(event.device)
+
+
+def _blocked(draft: _Draft, event: WorkerBlocked, recorded: Recorded) -> None:
+    draft.blocked = {**draft.blocked, event.device: event.reason}
+
+
+def _unblocked(draft: _Draft, event: WorkerUnblocked, recorded: Recorded) -> None:
+    draft.unblock(event.device)
+
+
+def _proposed(draft: _Draft, event: CandidateProposed, recorded: Recorded) -> None:
+    draft.proposed += 1
+    draft.count(event, "proposed")
+    if event.reignition_id is not None:
+        draft.change_reignition(event.reignition_id, successor_id=event.candidate_id)
+
+
+def _finished(draft: _Draft, event: JobFinished, recorded: Recorded) -> None:
+    story = draft.story
+    job = story.live_job(event)
+    if job is None:
+        return
     if job.kind == "reignite":
-        return _with_reignition(view, job.subject_id, state="done", accuracy=event.accuracy)
-    proposal = view.story.candidates.get(job.subject_id)
-    if proposal is None or view.story.aps_with(job, event) is None:
-        return None
-    return _counted(replace(view, trained=view.trained + 1), proposal, "trained")
+        draft.change_reignition(job.subject_id, state="done", accuracy=event.accuracy)
+        return
+    proposal = story.candidates.get(job.subject_id)
+    if proposal is None:
+        return
+    draft.busy_s += (recorded.ts - job.started).total_seconds()
+    draft.epochs += draft.step(proposal.step).epochs / proposal.seeds
+    if story.aps_with(job, event) is not None:
+        draft.trained += 1
+        draft.count(proposal, "trained")
 
 
-def _ruled_out(view: SearchView) -> SearchView:
+def _failed(draft: _Draft, event: JobFailed, recorded: Recorded) -> None:
+    if draft.story.live_job(event):
+        draft.failed_attempts += 1
+
+
+def _abandoned(draft: _Draft, event: CandidateAbandoned, recorded: Recorded) -> None:
+    draft.abandoned += 1
+    proposal = draft.story.candidates.get(event.candidate_id)
+    if proposal is not None:
+        draft.count(proposal, "abandoned")
+
+
+def _ruled_out(draft: _Draft, event: CandidateRuledOut, recorded: Recorded) -> None:
     """One more in the step that runs: no other's candidates are ruled out."""
-    phases = tuple(
-        replace(phase, ruled_out=phase.ruled_out + 1) if phase.state == "running" else phase for phase in view.phases
-    )
-    return replace(view, ruled_out=view.ruled_out + 1, phases=phases)
+    draft.ruled_out += 1
+    for phase in draft.steps.values():
+        if phase.state == "running":
+            draft.counts[phase.step, "ruled_out"] += 1
 
 
-def _planned(config: Mapping[str, Any]) -> tuple[PhaseView, ...]:
-    """The steps of a configuration that may lack anything: a step without a limit has none."""
-    pipeline = config.get("pipeline")
-    if not isinstance(pipeline, list | tuple):
-        return ()
-    return tuple(PhaseView(str(step), max_sample=_max_sample(config.get(str(step)))) for step in pipeline)
+def _reignition(draft: _Draft, event: ReignitionProposed, recorded: Recorded) -> None:
+    after = draft.candidates.count_finished
+    fresh = ReignitionView(event.reignition_id, event.candidate_id, after, event.trigger)
+    draft.reignitions = (*draft.reignitions, fresh)
 
 
-def _max_sample(section: object) -> int | None:
-    algorithm = section.get("search_algorithm") if isinstance(section, Mapping) else None
-    limit = algorithm.get("max_sample") if isinstance(algorithm, Mapping) else None
-    return limit if isinstance(limit, int) and limit > 0 else None
-
-
-def _with_phase(view: SearchView, step: str, **changes: Any) -> SearchView:
-    known = view.phases if any(phase.step == step for phase in view.phases) else (*view.phases, PhaseView(step))
-    return replace(view, phases=tuple(replace(phase, **changes) if phase.step == step else phase for phase in known))
-
-
-def _counted(
-    view: SearchView, proposal: CandidateProposed, what: Literal["proposed", "trained", "abandoned"]
-) -> SearchView:
-    """One more in a candidate's step."""
-    if view.story.is_control(proposal):
-        if what != "trained":
-            return view
-        what = "controls"
-    known = next((phase for phase in view.phases if phase.step == proposal.step), PhaseView(proposal.step))
-    return _with_phase(view, proposal.step, **{what: getattr(known, what) + 1})
-
-
-def _with_reignition(view: SearchView, reignition_id: str, **changes: Any) -> SearchView:
-    return replace(
-        view,
-        reignitions=tuple(
-            replace(one, **changes) if one.reignition_id == reignition_id else one for one in view.reignitions
-        ),
-    )
+def _reignition_abandoned(draft: _Draft, event: ReignitionAbandoned, recorded: Recorded) -> None:
+    draft.change_reignition(event.reignition_id, state="abandoned")
 
 
 def _device_order(device: str) -> tuple[str, int]:
     kind, _, number = device.partition(":")
     return kind, int(number) if number.isdecimal() else 0
+
+
+_HANDLERS: dict[type[Event], Callable[[_Draft, Any, Recorded], None]] = {
+    RunStarted: _run_started,
+    RunResumed: _run_goes_on,
+    RunContinued: _run_goes_on,
+    RunPaused: _run_held,
+    StopRequested: _run_held,
+    RunStopped: _run_ended,
+    RunFinished: _run_ended,
+    PhaseStarted: _phase,
+    PhaseFinished: _phase,
+    WorkerStarted: _worker,
+    WorkerLost: _worker,
+    WorkerBlocked: _blocked,
+    WorkerUnblocked: _unblocked,
+    CandidateProposed: _proposed,
+    CandidateRuledOut: _ruled_out,
+    CandidateAbandoned: _abandoned,
+    ReignitionProposed: _reignition,
+    ReignitionAbandoned: _reignition_abandoned,
+    JobFailed: _failed,
+    JobFinished: _finished,
+}

@@ -1,9 +1,9 @@
 """A process that publishes a live run's events on MQTT and hears requests there: `python -m orchestrator.live.bus_server`.
 
-Its first line of input is a `Setup`, the others are events as they become durable, and answers to requests; its output are
-the address of the broker, and requests that are signed with the run's key. It runs the embedded broker where no other is
-named. It ends with its input, once the broker has all events, or some seconds later. A process of its own, so that no
-broker and no client takes time or memory from the search.
+Its first line of input is a `Setup`, the others are events as they become durable, and answers to requests; its output
+are the address of the broker, and requests that are signed with the run's key. It runs the embedded broker where no
+other is named, and says what the devices do. It ends with its input, once the broker has all events, or some seconds
+later. A process of its own, so that no broker and no client takes time or memory from the search.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from typing import Any
 
 from lineage.events import Recorded
 from orchestrator.live.beside import TOO_MUCH, end, give_way, resident_bytes
 from orchestrator.live.bus_setup import Setup
+from orchestrator.live.devices import Meter
 from orchestrator.live.ending import end_process_after
 from orchestrator.live.server import LAST_S, Server, open_way
 
 MAX_BYTES = 2**30  # of memory: clients that do not read are kept for by the embedded broker
 LINE_LIMIT_BYTES = 2**25
+USES_S = 2.0  # between two looks at what the devices do; who hears nothing for long knows that the bus is stuck
 MORE_S = 0.8  # than the last events have, to leave the broker
 
 
@@ -35,7 +38,7 @@ async def serve(setup: Setup, lines: asyncio.StreamReader) -> None:
     say({"mqtt": way.offered.model_dump()})
     server = Server(setup, way, say)
     async with asyncio.TaskGroup() as group:
-        beside = [group.create_task(task) for task in (server.run(), _end_beyond(MAX_BYTES))]
+        beside = [group.create_task(task) for task in (server.run(), _measure(server), _end_beyond(MAX_BYTES))]
         while line := await lines.readline():
             said = json.loads(line)
             if "answer" in said:
@@ -53,6 +56,15 @@ class _Input(asyncio.StreamReaderProtocol):
     def eof_received(self) -> bool | None:
         end_process_after(LAST_S + MORE_S)
         return super().eof_received()
+
+
+async def _measure(server: Server) -> None:
+    """Say what the devices of the search do."""
+    meter = Meter(os.getppid())
+    while True:
+        uses = await asyncio.to_thread(meter.read)
+        await server.publisher.say(uses.model_dump_json(), "devices")
+        await asyncio.sleep(USES_S)
 
 
 async def _end_beyond(most_bytes: int) -> None:

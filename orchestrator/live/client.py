@@ -7,7 +7,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from lineage.events import Recorded
 from orchestrator.errors import InfrastructureError, UserError
 from orchestrator.live.address import Address
 from orchestrator.live.ending import end_if_cancelled
-from orchestrator.live.messages import OVER, Envelope, Status, signature, topic
+from orchestrator.live.messages import OVER, Envelope, Status, Uses, signature, topic
+from orchestrator.live.question import Question
 
 ANSWER_S = 10.0  # that a run has to answer
 RETURN_S = 30.0  # that a run which was lost has to come back
@@ -27,6 +28,23 @@ PAUSE_S = 2.0  # before a broker is tried again
 GONE_S = 60.0  # that one which goes away has to come back
 REFUSED = (4, 5, 134, 135)  # what brokers answer to a wrong name or password, by version of MQTT
 MOST_LIVE = 10_000  # events that are held while those before them are missing
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The broker went away; it is tried again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing was heard for `seconds`, though a live run says every few seconds what its devices do."""
+
+    seconds: float
+
+
+Heard = Recorded | Status | Uses | Gone | Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +97,7 @@ async def ask(target: Target, body: dict[str, Any], by: str) -> dict[str, Any]:
         raise _unreached(target, error) from error
 
 
-async def follow(target: Target, after: int) -> AsyncIterator[Recorded]:
+async def follow(target: Target, after: int) -> AsyncGenerator[Recorded]:
     """Every event after a sequence number, in order, each once; ends with the run. Tries a broker again that goes away.
 
     Raises:
@@ -87,16 +105,29 @@ async def follow(target: Target, after: int) -> AsyncIterator[Recorded]:
         InfrastructureError: there is no such run on the broker, its past can't be had, or it or the broker was lost and did
             not return.
     """
+    async for one in heard(target, after):
+        if isinstance(one, Recorded):
+            yield one
+        elif isinstance(one, Gone):
+            sys.stderr.write(
+                f"note: the broker on {_at(target)} is gone ({one.reason}); it is tried again for {GONE_S:.0f} s\n"
+            )
+
+
+async def heard(target: Target, after: int) -> AsyncGenerator[Heard]:
+    """As `follow`; also where the run stands, what its devices do, that it is silent, and that the broker is gone. Raises
+    as `follow`.
+    """
     last, gone_at, has_begun = after, None, False
     while True:
         try:
             async with target.address.client() as client:
                 session = _Session(client, target)
-                await session.begin("events/+")
+                await session.begin("events/+", "devices")
                 gone_at, has_begun = None, True
-                async for recorded in _followed(session, last):
-                    last = recorded.seq
-                    yield recorded
+                async for one in _followed(session, last):
+                    last = one.seq if isinstance(one, Recorded) else last
+                    yield one
                 return
         except (aiomqtt.MqttError, OSError) as error:
             end_if_cancelled()
@@ -105,20 +136,18 @@ async def follow(target: Target, after: int) -> AsyncIterator[Recorded]:
                 raise _unreached(target, error) from error
             if gone_at is None:
                 gone_at = now
-                sys.stderr.write(
-                    f"note: the broker on {_at(target)} is gone ({_reason(error)}); it is tried again for {GONE_S:.0f} s\n"
-                )
+                yield Gone(_reason(error))
             elif now - gone_at > GONE_S:
                 raise InfrastructureError(
-                    f"the broker on {_at(target)} did not come back within {GONE_S:.0f} s ({_reason(error)}); you have the "
-                    f"events up to {last}: go on with --after {last}"
+                    f"the broker on {_at(target)} did not come back within {GONE_S:.0f} s ({_reason(error)}); you have "
+                    f"the events up to {last}: go on with --after {last}"
                 ) from error
             await asyncio.sleep(PAUSE_S)
 
 
-async def _followed(session: _Session, last: int) -> AsyncIterator[Recorded]:
-    """Live events, and pages of those that are missing before them."""
-    question, lost_at = _Question(), None
+async def _followed(session: _Session, last: int) -> AsyncGenerator[Recorded | Status | Uses | Silence]:
+    """Live events, and pages of those that are missing before them; status and uses of devices as they change; silence."""
+    question, lost_at = Question(ANSWER_S), None
     await session.ask_for_events(last)
     while True:
         head = session.head
@@ -127,10 +156,14 @@ async def _followed(session: _Session, last: int) -> AsyncIterator[Recorded]:
                 answer = await session.hear()
         except TimeoutError:
             answer = None
+            yield Silence(ANSWER_S)
         found = session.take(answer, last)
         for one in found:
             last = one.seq
             yield one
+        if (news := session.news) is not None:
+            session.news = None
+            yield news
         status = session.status
         if status is None or status.state != "lost":
             lost_at = None
@@ -146,29 +179,6 @@ async def _followed(session: _Session, last: int) -> AsyncIterator[Recorded]:
         session.must_go_on(last, question, lost_at)
 
 
-class _Question:
-    """A question for events: since when it is open, and whether it is to be asked (again, for one may get lost)."""
-
-    def __init__(self) -> None:
-        self._asked_at = time.monotonic()
-        self._open_since: float | None = self._asked_at
-
-    def asked(self) -> None:
-        self._asked_at = time.monotonic()
-        self._open_since = self._open_since or self._asked_at
-
-    def answered(self) -> None:
-        self._open_since = None
-
-    @property
-    def is_due(self) -> bool:
-        return self._open_since is None or time.monotonic() - self._asked_at >= ANSWER_S
-
-    @property
-    def is_overdue(self) -> bool:
-        return self._open_since is not None and time.monotonic() - self._open_since >= ANSWER_S
-
-
 class _Session:
     """One connection."""
 
@@ -177,6 +187,7 @@ class _Session:
         self._name = secrets.token_hex(8)
         self._live: dict[int, Recorded] = {}
         self.status: Status | None = None
+        self.news: Status | Uses | None = None
         self.head = 0
 
     async def begin(self, *more: str) -> None:
@@ -203,12 +214,14 @@ class _Session:
         what = str(message.topic).removeprefix(self._target.topic() + "/").split("/")[0]
         try:
             if what == "status":
-                self.status = Status.model_validate_json(payload)
+                self.status = self.news = Status.model_validate_json(payload)
                 self.head = max(self.head, self.status.seq)
             elif what == "events":
                 recorded = Recorded.model_validate_json(payload)
                 self._live[recorded.seq] = recorded
                 self.head = max(self.head, recorded.seq)
+            elif what == "devices":
+                self.news = Uses.model_validate_json(payload)
             elif what == "replies":
                 answer = json.loads(payload)
                 return answer if isinstance(answer, dict) else None
@@ -233,7 +246,7 @@ class _Session:
             del self._live[seq]
         return found
 
-    def must_go_on(self, last: int, question: _Question, lost_at: float | None) -> None:
+    def must_go_on(self, last: int, question: Question, lost_at: float | None) -> None:
         """Raise InfrastructureError where waiting has no end."""
         place = f"run {self._target.run} on {_at(self._target)}"
         if self.status is None and question.is_overdue:

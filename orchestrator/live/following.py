@@ -10,6 +10,7 @@ from pathlib import Path
 from lineage.events import Recorded
 from lineage.snapshot import stamp
 from orchestrator import ending
+from orchestrator.broker_url import is_url
 from orchestrator.live.history import History
 from orchestrator.run_folder import RunFolder, find_run
 
@@ -24,9 +25,7 @@ def print_events(run: str, after: int, ca: Path | None) -> None:
         UserError: there is no such run.
         InfrastructureError: a broker can't be reached, or does not know the run.
     """
-    from orchestrator.live import targets
-
-    if targets.is_url(run):
+    if is_url(run):
         ending.run(_print_remote(run, after, ca))
         return
     for recorded in followed(find_run(run), after):

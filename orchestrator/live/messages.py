@@ -1,7 +1,8 @@
 """What is said on the bus: topics, requests and their signatures. Pure.
 
 Below ``<prefix>/<run>/``: ``events/<Kind>`` carry every event once it is durable; ``status`` is retained, and the broker's
-word of a run that is gone is ``lost``; requests go to ``requests/<client>``, answers come on ``replies/<client>``. A request
+word of a run that is gone is ``lost``; ``devices`` says now and then what the devices do; requests go to
+``requests/<client>``, answers come on ``replies/<client>``. A request
 that changes something is signed with the key in the run's ``endpoint.json``, over the session that the status names and an
 id that is taken once: a broker that lets everyone in, or a listener that says again what it heard, changes nothing.
 """
@@ -35,6 +36,24 @@ class Status(_Message):
     run: str
     session: str
     seq: int = 0
+
+
+class Use(_Message):
+    """What a device slot does now: `busy` from 0 to 1, bytes of its memory, or of its worker's where it is a CPU core."""
+
+    device: str
+    busy: float | None = None
+    memory_bytes: int | None = None
+    memory_total_bytes: int | None = None
+
+
+class Uses(_Message):
+    """What the devices do now; said every few seconds, kept by nobody. `suspended`: the search's process is stopped by a
+    signal, as by Ctrl-Z, and does nothing until it is continued.
+    """
+
+    devices: tuple[Use, ...]
+    suspended: bool = False
 
 
 class Envelope(_Message):

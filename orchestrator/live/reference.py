@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from lineage.events import Event, Recorded
 from lineage.reports import EventValue
 from orchestrator.live import messages
-from orchestrator.live.messages import Envelope, Status
+from orchestrator.live.messages import Envelope, Status, Use
 from orchestrator.search import control
 
 HEAD = """# Events, and how to hear and ask for them
@@ -31,6 +31,7 @@ HEAD = """# Events, and how to hear and ask for them
 | --- | --- | --- |
 | `events/<Kind>` | `{recorded}` | each event once it is durable, in order; QoS 1, so one may come twice: `seq` tells |
 | `status` | `{status}` | retained; `state` is one of {states}; the broker says `lost` for a run that is gone |
+| `devices` | `{uses}` | what devices do, every two seconds; `suspended`: the search itself is, by a signal |
 | `requests/<client>` | `{envelope}` | what clients ask |
 | `replies/<client>` | `{{"id": ..., ANSWER}}` | ANSWER is `"event": ...`, `"events": [...]` or `"error": ...` |
 
@@ -65,6 +66,7 @@ def document() -> str:
         recorded=_example(Recorded),
         status=_example(Status),
         envelope=_example(Envelope),
+        uses=f'{{"devices": [{_example(Use)}, ...], "suspended": ...}}',
         states=", ".join(f"`{state}`" for state in get_args(messages.State)),
         requests="".join(_request(one) for one in get_args(get_args(control.Request)[0])),
     )

@@ -38,6 +38,7 @@ from orchestrator.user_files import text_of
 
 SQL, BUS = "orchestrator.live.sql_server", "orchestrator.live.bus_server"
 KEPT = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ")
+SEEN = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")  # by whoever measures devices
 MAX_FILE_BYTES = 2**20
 PATIENCE_S = 1.0  # with an SQL server that is to end
 LAST_S = 6.0  # that the bus has to take the last events
@@ -111,7 +112,7 @@ class Service:
         self._key = secrets.token_hex(16)
         self._address: Address | None = None
         self._endpoint = Endpoint(pid=os.getpid(), key=self._key)
-        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+        environment = {name: os.environ[name] for name in (*KEPT, *SEEN) if name in os.environ}
         child = partial(Child, environment=environment)
         self._sql = child(SQL, self._sql_setup, self._hear_sql, log=folder.logs / "sql.log")
         self._bus = child(BUS, self._bus_setup, self._hear_bus, log=folder.logs / "bus.log")

@@ -24,10 +24,6 @@ PREPARATION_S = 15.0  # that a run has from its lock to its endpoint
 PAUSE_S = 0.1
 
 
-def is_url(run: str) -> bool:
-    return "://" in run
-
-
 def remote(url: str, ca: Path | None) -> Target:
     """A run by ``mqtt[s]://[user@]host[:port]/[prefix/]RUN``; password and key come from the environment.
 

@@ -78,6 +78,13 @@ def test_lineage_shows_the_path_of_a_candidate_from_the_seed(spnas: Spnas, finis
     assert "f-0001" in missing.stderr
 
 
+def test_what_is_printed_is_utf_8_in_any_locale(spnas: Spnas, finished: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    printed = spnas("lineage", finished)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert "├" in printed.stdout
+
+
 def test_resuming_a_finished_run_changes_nothing(spnas: Spnas, finished: Path):
     before = rows(spnas, finished, "SELECT count(*) AS n FROM events")
     assert spnas("resume", finished).returncode == 0

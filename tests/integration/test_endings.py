@@ -97,7 +97,7 @@ def test_a_hangup_that_is_ignored_ends_nothing(finished: Path, place: Path) -> N
 
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_ends_the_prompt_in_order(finished: Path, tmp_path: Path, number: signal.Signals) -> None:
-    with Terminal(tmp_path, "run") as terminal:
+    with Terminal(tmp_path, "sql", "run") as terminal:
         terminal.until("run>")
         terminal.process.send_signal(number)
         assert terminal.process.wait(30) == 128 + number

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
-import os
-import pty
-import select
 import shlex
 import signal
-import struct
 import subprocess
-import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 from simulated import COMMAND, Spnas, is_gone, only_child, wait_for
+from terminals import Terminal
 
 from lineage.events import RunResumed
 from lineage.store import EventStore
@@ -145,7 +139,11 @@ def test_what_can_not_be_answered_gets_one_message_and_exit_code_2(
 @pytest.mark.parametrize(
     ("query", "limit", "expected"),
     [
-        (ENDLESS, ("--timeout", 0.5, "--memory", "9GB"), "took longer than 0.5 s; --timeout SECONDS gives it more"),
+        (
+            ENDLESS,
+            ("--timeout", 0.5, "--memory", "9GB"),
+            "took longer than 0.5 s; spnas-orch sql --timeout SECONDS gives it more",
+        ),
         ("SELECT list(i) FROM range(1000000000) t(i)", ("--memory", "100MB"), "needs more memory than 0.1 GB, or its"),
         ("SELECT list_sum(range(300000000))", ("--memory", "100MB"), "needs more memory than 0.1 GB"),
         ("SELECT length(repeat('x', 1500000000))", ("--memory", "100MB"), "needs more memory than 0.1 GB"),
@@ -190,59 +188,9 @@ def test_where_there_is_no_room_for_the_answer_that_is_told(finished: Path, tmp_
     assert done.stderr == "error: the answer can't be written to /dev/full: No space left on device\n"
 
 
-class Terminal:
-    """A prompt on a terminal of its own, as somebody sees it who types slowly."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("hhhh", 50, 200, 0, 0))
-        environment = {
-            **os.environ,
-            "TERM": "xterm",
-            "XDG_STATE_HOME": str(folder / "state"),
-            "PROMPT_TOOLKIT_NO_CPR": "1",
-        }
-        self.process = subprocess.Popen(
-            [COMMAND, "sql", *arguments],
-            cwd=folder,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=environment,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
-        )
-        os.close(theirs)
-        self._seen = ""
-
-    def until(self, expected: str) -> str:
-        """What is printed up to and with some text."""
-        limit = time.monotonic() + 30
-        while expected not in self._seen:
-            ready, _, _ = select.select([self._ours], [], [], max(0, limit - time.monotonic()))
-            assert ready, f"waited for {expected!r} in vain: {self._seen!r}"
-            try:
-                self._seen += os.read(self._ours, 4096).decode()
-            except OSError:
-                raise AssertionError(f"ended without {expected!r}: {self._seen!r}") from None
-        found, expected, self._seen = self._seen.partition(expected)
-        return found + expected
-
-    def type(self, text: str) -> None:
-        os.write(self._ours, text.encode())
-
-    def __enter__(self) -> Terminal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-
 @pytest.fixture
 def terminal(finished: Path, tmp_path: Path) -> Iterator[Terminal]:
-    with Terminal(tmp_path, "run", "--memory", "9GB") as terminal:
+    with Terminal(tmp_path, "sql", "run", "--memory", "9GB") as terminal:
         terminal.until("Ctrl-D leaves")
         terminal.until("run>")
         yield terminal
@@ -305,7 +253,7 @@ def test_the_prompt_completes_names_and_lists_them(terminal: Terminal) -> None:
 
 
 def test_a_prompt_may_look_at_the_past(finished: Path, tmp_path: Path) -> None:
-    with Terminal(tmp_path, "run", "--at", "20", "--format", "csv") as terminal:
+    with Terminal(tmp_path, "sql", "run", "--at", "20", "--format", "csv") as terminal:
         terminal.until("run at 20>")
         terminal.type("SELECT 'last ' || max(seq) AS \"is\" FROM events;\r")
         terminal.until("last 20\r\n")
@@ -316,6 +264,6 @@ def test_a_terminal_gets_no_parquet_and_no_file_without_a_statement(finished: Pa
         (("run", "SELECT 1", "--format", "parquet"), "parquet is not for people to read: name a file"),
         (("run", "--output", "file"), "--output goes with a statement"),
     ):
-        with Terminal(tmp_path, *arguments) as terminal:
+        with Terminal(tmp_path, "sql", *arguments) as terminal:
             terminal.until(expected)
             assert terminal.process.wait(30) == 2

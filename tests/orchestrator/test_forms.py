@@ -46,7 +46,7 @@ VALUES = {  # in SQL: as text, and in JSON
 
 def answered(query: str, form: str, file: Path, screen: Screen | None = None) -> str:
     with duckdb.connect(config={"threads": 1}) as connection:
-        forms.write(connection.sql(query), form, file, screen or Screen(200, False, ""))
+        forms.write(connection.sql(query), form, file, screen or Screen(200, False, "", 10))
     return file.read_text(encoding="utf-8")
 
 

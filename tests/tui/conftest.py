@@ -5,6 +5,7 @@ Test modules are no package, so they get this module as the fixture `made_up`.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
@@ -13,6 +14,7 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
+from lineage.errors import StoreError
 from lineage.events import (
     CandidateAbandoned,
     CandidateProposed,
@@ -28,15 +30,94 @@ from lineage.events import (
     PhaseStarted,
     Recorded,
     ReignitionProposed,
+    RequestRefused,
+    RunContinued,
     RunFinished,
+    RunPaused,
     RunStarted,
     WeightsInherited,
     WorkerStarted,
 )
+from lineage.store import EventStore
+from tui.app import SpnasApp
+from tui.source import Answer, Contact, News, SourceError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE_S = 10
 CODE = "b_11-21-21-21_0-0-0-0"
+
+
+class StandIn:
+    """A run as the app is given it: what is told, and what was asked of it. Answers SQL from a store, if there is one."""
+
+    def __init__(self, events: list[Event] = (), *more: News, store: EventStore | None = None) -> None:
+        self.name = "runs/digits"
+        self.asked: list[dict[str, object]] = []
+        self.exported: list[tuple[str, str]] = []
+        self.cancelled = 0
+        self._store = store
+        self._news: asyncio.Queue[News] = asyncio.Queue()
+        self._told = 0
+        self.tell(*events)
+        for one in more or (Contact("live"),):
+            self._news.put_nowait(one)
+
+    def tell(self, *events: Event) -> None:
+        """These happen next."""
+        if events:
+            self._news.put_nowait(recorded(list(events), self._told + 1))
+            self._told += len(events)
+
+    def say(self, news: News) -> None:
+        self._news.put_nowait(news)
+
+    async def news(self):
+        while True:
+            yield await self._news.get()
+
+    async def query(self, statement: str, most_rows: int) -> Answer:
+        try:
+            if "forever" in statement:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self._store is None:
+            raise SourceError("its tables are on the machine where it runs")
+        try:
+            found = self._store.query(statement)
+        except StoreError as error:
+            raise SourceError(str(error)) from error
+        return Answer(tuple(found.columns), found.rows[:most_rows], len(found.rows) <= most_rows)
+
+    async def export(self, statement: str, file: str) -> None:
+        if file.endswith(".exe"):
+            raise SourceError(f"{file}: expected a name that ends with .csv, .json or .parquet")
+        self.exported.append((statement, file))
+
+    async def ask(self, request: dict[str, object]) -> Recorded:
+        self.asked.append(request)
+        match request["request"]:
+            case "pause":
+                event: Event = RunPaused(by="me")
+            case "continue":
+                event = RunContinued(by="me")
+            case "stop":
+                raise SourceError("the run did not answer within 10 s")
+            case other:
+                event = RequestRefused(request=str(other), reason="not now", by="me")
+        return recorded([event], self._told + 1)[0]
+
+    async def why(self, candidate_id: str) -> str:
+        return f"{candidate_id} was proposed because"
+
+    async def log(self, candidate_id: str, most_lines: int) -> list[str]:
+        return [f"== logs/j-{candidate_id}.log", "epoch 1"]
+
+
+def app_of(source: StandIn, last_seq: int = 22) -> SpnasApp:
+    """The app, three seconds after an event."""
+    return SpnasApp(source, clock=lambda: at(last_seq) + timedelta(seconds=3))
 
 
 @pytest.fixture

@@ -1,43 +1,19 @@
-"""What a user sees, on the real app in a terminal of 80 by 24."""
-
-import asyncio
-from datetime import timedelta
-from functools import partialmethod
+"""What a user sees on the search screen, and what the keys do, on the real app in a terminal of 80 by 24."""
 
 import pytest
 
-from lineage.errors import StoreNotFound
-from lineage.events import RunFinished
-from lineage.store import EventStore
-from tui.app import SpnasApp, run_live, watch
-from tui.feed import STORE_NAME, QueueFeed, follow_run
+from lineage.events import RunFinished, RunPaused, RunResumed, RunStopped, StopRequested, WorkerBlocked
+from tui.source import Contact, DeviceUse, SourceError
 
 SIZE = (80, 24)
 
 
-@pytest.fixture
-def published(made_up):
-    def publish(events, closed=False):
-        feed = QueueFeed()
-        for event in made_up.recorded(events):
-            feed.publish(event)
-        if closed:
-            feed.close()
-        return feed
-
-    return publish
-
-
-def app_of(made_up, feed, last_seq):
-    return SpnasApp(feed, "runs/digits", clock=lambda: made_up.at(last_seq) + timedelta(seconds=3))
-
-
-async def test_a_running_search_shows_phases_devices_leaders_and_events(made_up, published):
-    events = made_up.running_run()
-    async with app_of(made_up, published(events), len(events)).run_test(size=SIZE) as pilot:
+async def test_a_running_search_shows_phases_devices_leaders_and_events(made_up):
+    source = made_up.StandIn(made_up.running_run())
+    async with made_up.app_of(source).run_test(size=(160, 30)) as pilot:
         shown = await made_up.expect(
             pilot,
-            "▶ running for 3m30s",
+            "▶ running for 3m30s, about 1m27s left",
             "last event 3s ago",
             "▶ serial",
             "2/6 trained, 1 abandoned",
@@ -53,9 +29,24 @@ async def test_a_running_search_shows_phases_devices_leaders_and_events(made_up,
     assert "SIMULATED" not in shown
 
 
-async def test_repeats_controls_and_ruled_out_networks_are_shown(made_up, published):
-    events = made_up.repeated_run()
-    async with app_of(made_up, published(events), len(events)).run_test(size=(120, 24)) as pilot:
+@pytest.mark.parametrize("patience_s", [0.3, 60.0])
+async def test_while_the_past_is_read_pictures_are_seldom_and_once_it_is_there_is_one_at_once(
+    made_up, monkeypatch, patience_s
+):
+    monkeypatch.setattr("tui.app.CATCH_UP_S", patience_s)
+    source = made_up.StandIn(made_up.running_run(), Contact("connecting"))
+    async with made_up.app_of(source).run_test(size=(160, 30)) as pilot:
+        if patience_s < 1:
+            await made_up.expect(pilot, "best AP 0.104 s-0002", "connecting")
+        else:
+            await pilot.pause(1)
+            assert "s-0002" not in made_up.screen_text(pilot.app)
+        source.say(Contact("live"))
+        await made_up.expect(pilot, "best AP 0.104 s-0002", "last event 3s ago")
+
+
+async def test_repeats_controls_and_ruled_out_networks_are_shown(made_up):
+    async with made_up.app_of(made_up.StandIn(made_up.repeated_run())).run_test(size=(120, 30)) as pilot:
         await made_up.expect(
             pilot,
             "2/4 trained, 1 ruled out, 1 control  running",
@@ -67,68 +58,114 @@ async def test_repeats_controls_and_ruled_out_networks_are_shown(made_up, publis
         )
 
 
-async def test_events_that_come_later_come_on_the_screen(made_up, published):
+async def test_limits_with_what_they_refused_and_the_queue_are_shown(made_up):
+    limits = {"flops": 4_200_000_000, "latency": 20}
+    config = {"pipeline": ["serial"], "serial": {"search_space": {"limits": limits}}}
+    refusing = made_up.proposed("s-0002", "s-0001", refused={"flops": 3, "duplicate": 1})
+    source = made_up.StandIn([made_up.run_started(**config), made_up.proposed("s-0001"), refusing])
+    async with made_up.app_of(source).run_test(size=(120, 30)) as pilot:
+        await made_up.expect(
+            pilot, "serial limits: flops 4.2G, latency 20; refused 3 flops, 1 duplicate", "queue 2: s-0001 s-0002"
+        )
+
+
+async def test_what_devices_do_is_shown_beside_their_jobs(made_up):
+    uses = (DeviceUse("cpu:0", 0.03, 2_000_000), DeviceUse("cpu:1", 0.97, 3_200_000_000, 80_000_000_000))
+    waits = WorkerBlocked(device="cpu:1", reason="the disk is full")
+    source = made_up.StandIn([*made_up.running_run(), waits], Contact("live"), uses)
+    async with made_up.app_of(source).run_test(size=(140, 30)) as pilot:
+        await made_up.expect(pilot, "cpu:0    3% 2M", "cpu:1   97% 3.2G/80G", "waits: the disk is full")
+
+
+async def test_events_that_come_later_come_on_the_screen(made_up):
     events = made_up.whole_run()
-    feed = published(events[:10])
-    async with app_of(made_up, feed, 10).run_test(size=SIZE) as pilot:
+    source = made_up.StandIn(events[:10])
+    async with made_up.app_of(source, 10).run_test(size=SIZE) as pilot:
         await made_up.expect(pilot, "1  s-0001")
-        for event in made_up.recorded(events[10:], first_seq=11):
-            feed.publish(event)
+        source.tell(*events[10:])
         banner = "✓ finished (end of the pipeline), best f-0001 AP 0.412; q quits"
         await made_up.expect(pilot, banner, "1  f-0001  0.412")
 
 
-async def test_a_simulated_run_says_so_all_the_time(made_up, published):
+async def test_a_simulated_run_says_so_all_the_time(made_up):
     events = made_up.whole_run(simulated=True)
-    feed = published(events[:-1])
-    async with app_of(made_up, feed, len(events)).run_test(size=SIZE) as pilot:
+    source = made_up.StandIn(events[:-1])
+    async with made_up.app_of(source, len(events)).run_test(size=SIZE) as pilot:
         await made_up.expect(pilot, "SIMULATED")
-        feed.publish(made_up.recorded(events)[-1])
+        source.tell(events[-1])
         await made_up.expect(pilot, "SIMULATED", "✓ simulated run finished")
 
 
-async def test_a_crashed_run_says_how_to_resume_it(made_up, published):
-    events = made_up.running_run()
-    async with app_of(made_up, published(events, closed=True), len(events)).run_test(size=SIZE) as pilot:
+async def test_a_lost_run_says_how_to_go_on_and_its_jobs_do_not_age(made_up):
+    source = made_up.StandIn(made_up.running_run(), Contact("over"))
+    async with made_up.app_of(source).run_test(size=SIZE) as pilot:
         shown = await made_up.expect(
             pilot,
-            "■ interrupted: resume with spnas-orch resume runs/digits",
+            "✗ lost, its process is gone without a word: go on with spnas-orch resume",
+            "runs/digits",
             "■ serial",
-            "AP 0.112  10s",  # a job of a dead run does not go on ageing
+            "AP 0.112  10s",
         )
     assert "▶" not in shown
 
 
-async def test_a_failed_run_gives_the_reason(made_up, published):
-    events = [*made_up.running_run(), RunFinished(outcome="failed", reason="no device left")]
-    async with app_of(made_up, published(events), len(events)).run_test(size=SIZE) as pilot:
-        await made_up.expect(pilot, "✗ failed (no device left), best s-0002 AP 0.104")
+@pytest.mark.parametrize(
+    ("event", "banner"),
+    [
+        (RunPaused(by="ann"), "‖ paused by ann: what trains goes on to its end; p goes on"),
+        (StopRequested(by="ann"), "■ stopping by ann: trainings finish their epoch"),
+        (RunStopped(reason="interrupted"), "■ interrupted (interrupted): go on with spnas-orch resume runs/digits"),
+        (RunFinished(outcome="failed", reason="no device left"), "✗ failed (no device left), best s-0002 AP 0.104"),
+    ],
+)
+async def test_every_way_to_stand_still_looks_different(made_up, event, banner):
+    async with made_up.app_of(made_up.StandIn([*made_up.running_run(), event])).run_test(size=(100, 30)) as pilot:
+        await made_up.expect(pilot, banner)
 
 
-async def test_quitting_ends_the_view_alone(made_up, published):
-    events = made_up.whole_run()
-    feed = published(events[:10])
-    async with app_of(made_up, feed, 10).run_test(size=SIZE) as pilot:
-        await made_up.expect(pilot, "1  s-0001")
-        await pilot.press("q")
+async def test_a_run_that_cannot_be_heard_is_stale_until_it_can(made_up):
+    source = made_up.StandIn(made_up.running_run(), Contact("away", "the broker is gone"))
+    async with made_up.app_of(source).run_test(size=(120, 30)) as pilot:
+        await made_up.expect(pilot, "STALE: the broker is gone", "▶ running")
+        source.say(Contact("live"))
+        assert "STALE" not in await made_up.expect(pilot, "last event 3s ago")
+
+
+async def test_what_matters_stays_on_a_narrow_screen_whatever_the_run_is_called(made_up):
+    events = made_up.running_run(simulated=True)
+    events[0] = events[0].model_copy(update={"run_id": "a-run-of-the-digits-with-a-rather-long-name-2026-11-26-seed-1"})
+    source = made_up.StandIn(events, Contact("away", "the broker on example.org is gone (it was stopped)"))
+    async with made_up.app_of(source).run_test(size=(80, 24)) as pilot:
+        shown = await made_up.expect(pilot, "STALE")
+        assert " SIMULATED  ▶ running for 3m30s" in shown
+        source.tell(RunPaused(by="me"))
+        await made_up.expect(pilot, "‖ paused after", "STALE")
+
+
+async def test_a_run_that_is_resumed_is_shown_on(made_up):
+    source = made_up.StandIn([*made_up.running_run(), RunStopped(reason="interrupted")], Contact("over"))
+    async with made_up.app_of(source).run_test(size=SIZE) as pilot:
+        await made_up.expect(pilot, "■ interrupted")
+        source.say(Contact("live"))
+        source.tell(RunResumed())
+        await made_up.expect(pilot, "▶ running", "run digits resumed")
         await pilot.pause()
-        assert not pilot.app.is_running
-    for event in made_up.recorded(events[10:], first_seq=11):
-        feed.publish(event)
-    assert feed.view.status == "finished"
-    async with app_of(made_up, feed, len(events)).run_test(size=SIZE) as pilot:
-        await made_up.expect(pilot, "✓ finished")
+        assert "go on with" not in made_up.screen_text(pilot.app)
 
 
-async def test_d_and_l_choose_dark_and_light(made_up, published):
-    async with app_of(made_up, published(made_up.running_run()), 22).run_test(size=SIZE) as pilot:
-        await pilot.press("l")
-        assert not pilot.app.current_theme.dark
-        await pilot.press("d")
-        assert pilot.app.current_theme.dark
+async def test_a_run_of_which_nothing_is_known_ends_the_app_with_the_reason(made_up):
+    class Nowhere(made_up.StandIn):
+        async def news(self):
+            raise SourceError("there is no run digits on broker:1883")
+            yield
+
+    app = made_up.app_of(Nowhere())
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+    assert str(app.failure) == "there is no run digits on broker:1883"
 
 
-async def test_arrows_scroll_the_leaderboard_under_its_headings(made_up, published):
+async def test_arrows_move_in_the_leaderboard_under_its_headings(made_up):
     events = [made_up.run_started()]
     for number in range(1, 31):
         events += [
@@ -136,61 +173,23 @@ async def test_arrows_scroll_the_leaderboard_under_its_headings(made_up, publish
             made_up.assigned(f"j-{number}", f"s-{number:04}"),
             made_up.finished(f"j-{number}", 0.9 - number / 100),
         ]
-    async with app_of(made_up, published(events), len(events)).run_test(size=SIZE) as pilot:
+    async with made_up.app_of(made_up.StandIn(events), len(events)).run_test(size=SIZE) as pilot:
         assert "30  s-0030" not in await made_up.expect(pilot, " 1  s-0001")
         await made_up.expect(pilot, "30  s-0030", "Params", pressing="end")
         await made_up.expect(pilot, "Phase", "serial\n", pressing="right")
 
 
-async def test_the_newest_event_stays_in_view_when_the_banner_takes_a_line(made_up, published):
+async def test_the_newest_event_stays_in_view_when_the_banner_takes_a_line(made_up):
     events = made_up.whole_run()
-    feed = published(events[:-1])
-    async with app_of(made_up, feed, len(events)).run_test(size=SIZE) as pilot:
+    source = made_up.StandIn(events[:-1])
+    async with made_up.app_of(source, len(events)).run_test(size=SIZE) as pilot:
         await made_up.expect(pilot, "fullytrain phase finished: 1 model trained")
-        feed.publish(made_up.recorded(events)[-1])
+        source.tell(events[-1])
         await made_up.expect(pilot, "✓ finished", "run digits finished: end of the pipeline")
-        await pilot.press("tab")
-        await made_up.expect(pilot, "p-0001 AP 0.250", pressing="up")
 
 
-async def test_long_event_lines_are_wrapped_for_the_width_there_is(made_up, published):
-    async with app_of(made_up, published(made_up.running_run()), 22).run_test(size=SIZE) as pilot:
+async def test_long_event_lines_are_wrapped_for_the_width_there_is(made_up):
+    async with made_up.app_of(made_up.StandIn(made_up.running_run())).run_test(size=(80, 30)) as pilot:
         await made_up.expect(pilot, "by more than 0.005\n        (best 0.104), n_stuck 2; r-0001 reignites s-0002")
         await pilot.resize_terminal(160, 50)
         await made_up.expect(pilot, "by more than 0.005 (best 0.104), n_stuck 2; r-0001 reignites s-0002")
-
-
-async def test_run_live_shows_the_feed_until_the_user_quits(made_up, published, monkeypatch):
-    shown = []
-
-    async def quit_soon(pilot):
-        shown.append(await made_up.expect(pilot, "2/6 trained"))
-        await pilot.press("q")
-
-    headless = partialmethod(SpnasApp.run_async, headless=True, size=SIZE, auto_pilot=quit_soon)
-    monkeypatch.setattr(SpnasApp, "run_async", headless)
-    await run_live(published(made_up.running_run()), "runs/digits")
-    assert "digits" in shown[0]
-
-
-async def test_a_cancelled_view_ends_as_a_cancelled_task(made_up, published, monkeypatch):
-    monkeypatch.setattr(SpnasApp, "run_async", partialmethod(SpnasApp.run_async, headless=True, size=SIZE))
-    task = asyncio.create_task(run_live(published(made_up.running_run()), "runs/digits"))
-    await asyncio.sleep(0.3)
-    assert not task.done()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def test_a_run_folder_can_be_looked_at(made_up, tmp_path):
-    with EventStore.create(tmp_path / STORE_NAME) as store:
-        store.append(made_up.whole_run(), made_up.at(1))
-    async with SpnasApp(follow_run(tmp_path, lambda: False), "digits").run_test(size=SIZE) as pilot:
-        await made_up.expect(pilot, "✓ finished (end of the pipeline)")
-
-
-def test_watching_a_folder_without_a_run_is_an_error_not_a_screen(tmp_path, monkeypatch):
-    monkeypatch.setattr(SpnasApp, "run", partialmethod(SpnasApp.run, headless=True))
-    with pytest.raises(StoreNotFound):
-        watch(tmp_path, lambda: False)

@@ -1,22 +1,93 @@
-"""The look of the screen: a picture that changes only when someone means to change it."""
+"""The look of the screens: pictures that change only when someone means to change them."""
 
-from datetime import timedelta
+import pytest
 
-from tui.app import SpnasApp
-from tui.feed import QueueFeed
+from lineage.events import RunFinished, RunPaused, RunStopped
+from lineage.store import EventStore
+from tui.source import Contact, DeviceUse
+
+SIZES = {"80x24": (80, 24), "160x50": (160, 50)}
+SCREENS = {
+    "search": (["1"], "○ fullytrain", "2  s-0001", "97%"),
+    "lineage": (["2"], "└─s-0003", "4 candidates"),
+    "path": (["2", "down", "s"], "the path from the seed to s-0002"),
+    "comparison": (["2", "m", "down", "m"], "21, 128 channels"),
+    "pareto": (["3"], "2 on the front", "s-0001"),
+    "candidate": (["4"], "s-0002 (the best so far)", "stage 1, stride 4"),
+    "sql": (["5", "ctrl+j"], "2 rows in"),
+    "log": (["6"], "lines", "JobFinished"),
+    "question": (["p"], "Pause?", "y yes"),
+    "help": (["question_mark"], "Everywhere"),
+}
+USES = (DeviceUse("cpu:0", 0.02, 2_100_000_000), DeviceUse("cpu:1", 0.97, 1_300_000_000))
+ENDS = {
+    "paused": ([RunPaused(by="ann@host")], Contact("live")),
+    "stale": ([], Contact("away", "the broker is gone")),
+    "lost": ([], Contact("over")),
+    "interrupted": ([RunStopped(reason="interrupted")], Contact("over")),
+    "failed": ([RunFinished(outcome="failed", reason="no device left")], Contact("over")),
+}
 
 
-def test_the_search_screen_at_80_by_24(snap_compare, made_up, monkeypatch):
+@pytest.fixture(autouse=True)
+def plain(monkeypatch, tmp_path):
     monkeypatch.delenv("NO_COLOR", raising=False)
-    feed, events = QueueFeed(), made_up.recorded(made_up.running_run(simulated=True))
-    for event in events:
-        feed.publish(event)
-    app = SpnasApp(feed, "digits", clock=lambda: events[-1].ts + timedelta(seconds=3))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def stored(made_up, tmp_path):
+    with EventStore.create(tmp_path / "lineage.duckdb") as store:
+        for one in made_up.recorded(events(made_up)):
+            store.append([one.event], one.ts)
+        yield store
+
+
+def events(made_up):
+    """Two candidates of different cost, an abandoned one, a reignition, and one in training."""
+    run = made_up.running_run(simulated=True)
+    return [
+        one.model_copy(update={"flops": 90_000_000}) if getattr(one, "candidate_id", "") == "s-0001" else one
+        for one in run
+    ]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("screen", SCREENS)
+def test_screen(snap_compare, made_up, stored, screen, size):
+    source = made_up.StandIn(events(made_up), Contact("live"), USES, store=stored)
+    keys, *texts = SCREENS[screen]
 
     async def wait(pilot):
-        await made_up.expect(
-            pilot, "SIMULATED", "○ fullytrain", "AP 0.112  10s", "2  s-0001", "r-0001 accuracy 0.930, 20s"
-        )
+        await made_up.expect(pilot, "SIMULATED")
+        for key in keys:
+            await pilot.press(key)
+            if key == "5":
+                pilot.app.screen.clock = lambda: 0.0
+        await made_up.expect(pilot, *texts)
         await pilot.pause()
 
-    assert snap_compare(app, terminal_size=(80, 24), run_before=wait)
+    app = made_up.app_of(source)
+    app.animation_level = "none"
+    assert snap_compare(app, terminal_size=SIZES[size], run_before=wait)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_every_way_to_stand_still(snap_compare, made_up, end):
+    more, contact = ENDS[end]
+    source = made_up.StandIn([*made_up.running_run(), *more], contact)
+
+    async def wait(pilot):
+        await made_up.expect(pilot, {"stale": "STALE"}.get(end, end))
+        await pilot.pause()
+
+    assert snap_compare(made_up.app_of(source), terminal_size=(80, 24), run_before=wait)
+
+
+def test_the_light_theme(snap_compare, made_up):
+    async def wait(pilot):
+        await made_up.expect(pilot, "▶ running")
+        await pilot.press("t")
+        await pilot.pause()
+
+    assert snap_compare(made_up.app_of(made_up.StandIn(made_up.running_run())), terminal_size=(80, 24), run_before=wait)

@@ -1,68 +1,49 @@
-"""The search screen: status, phases, devices, leaderboard and latest events of one run.
-
-It hands a view to its widgets and works out what time it is for them. It must not know where views come from.
-"""
+"""The search screen: phases, devices, the curve of the best AP, leaderboard and latest events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Iterator
 from typing import ClassVar
 
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.screen import Screen
-from textual.widgets import Footer
+from textual.containers import Horizontal
+from textual.widget import Widget
 
-from tui.view_models import SearchView
+from tui.screens.run import RunScreen
+from tui.state import State
+from tui.widgets.curve import Curve
 from tui.widgets.devices import DevicePanel
 from tui.widgets.event_log import EventLog
+from tui.widgets.grid import Grid
 from tui.widgets.leaderboard import Leaderboard
 from tui.widgets.progress import ProgressPanel
-from tui.widgets.status import Banner, StatusBar
 
 
-class SearchScreen(Screen[None]):
-    """One run. `clock` gives the time in UTC; jobs of a simulated or ended run are timed by its events alone."""
+class SearchScreen(RunScreen):
+    """How the search goes."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "app.focus_next", "Next panel", key_display="tab")]
+    NAME: ClassVar[str] = "Search"
 
-    def __init__(self, run: str, clock: Callable[[], datetime]) -> None:
-        super().__init__()
-        self._run = run
-        self._clock = clock
-        self._view = SearchView()
-        self._heard = clock()
-
-    def compose(self) -> ComposeResult:
-        yield StatusBar(self._run)
-        yield Banner(self._run)
+    def parts(self) -> Iterator[Widget]:
         yield ProgressPanel(classes="panel")
         yield DevicePanel(classes="panel")
-        yield Leaderboard(classes="panel")
+        with Horizontal(id="middle"):
+            yield Curve(classes="panel")
+            yield Leaderboard(classes="panel")
         yield EventLog(classes="panel")
-        yield Footer()
 
     def on_mount(self) -> None:
         self.query_one(Leaderboard).focus()
 
-    def show(self, view: SearchView) -> None:
-        """Bring every widget up to `view`."""
-        if view.last_seq != self._view.last_seq:
-            self._heard = self._clock() if view.story.simulated or view.last_ts is None else view.last_ts
-        self._view = view
-        self.tick()
-        self.query_one(Banner).show(view)
-        self.query_one(ProgressPanel).show(view)
-        self.query_one(Leaderboard).show(view)
-        self.query_one(EventLog).show(view)
+    def show(self, state: State) -> None:
+        self.query_one(ProgressPanel).show(state)
+        self.query_one(Curve).show(state.view)
+        self.query_one(Leaderboard).show_view(state.view)
+        self.query_one(EventLog).show(state.view)
 
-    def tick(self) -> None:
-        """Bring what shows the time up to now, unless the widgets are going."""
-        if not self.app.is_running:
-            return
-        view, now = self._view, self._clock()
-        silence_s = (now - self._heard).total_seconds() if view.status in ("waiting", "running") else None
-        self.query_one(StatusBar).show(view, silence_s)
-        timed_by_events = view.story.simulated or view.status != "running"
-        self.query_one(DevicePanel).show(view, (view.last_ts or now) if timed_by_events else now)
+    def tick(self, state: State) -> None:
+        super().tick(state)
+        self.query_one(DevicePanel).show(state)
+
+    def on_grid_chosen(self, event: Grid.Chosen) -> None:
+        if isinstance(event.grid, Leaderboard):
+            self.spnas.open_candidate(event.grid.leader(event.row).candidate_id)

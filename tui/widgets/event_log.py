@@ -1,53 +1,44 @@
-"""The latest events, a line each."""
+"""The latest events, a line each; the log screen has those before, too."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import ClassVar
 
-from rich.text import Text
-from textual.binding import Binding, BindingType
-from textual.events import Resize
-from textual.widgets import RichLog
+from textual.content import Content
+from textual.widget import Widget
 
 from lineage.wording import duration
-from tui.view_models import LINES, Line, SearchView
+from tui.lines import Line, Lines
+from tui.view_models import SearchView
 
 TIME_WIDTH = 7
 
 
-class EventLog(RichLog):
-    """Time since the run began, and what happened; it follows the end unless scrolled up."""
+class EventLog(Widget):
+    """Time since the run began, and what happened: as many of the last lines as there is room for."""
 
     BORDER_TITLE = "Events"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("up", "scroll_up", "Scroll", key_display="↑↓")]
 
     def __init__(self, *, classes: str | None = None) -> None:
-        super().__init__(max_lines=4 * LINES, wrap=True, min_width=20, auto_scroll=False, classes=classes)
-        self._view = SearchView()
-        self._written = 0
-        self._wrapped_for = 0
-
-    def on_mount(self) -> None:
-        self.anchor()
+        super().__init__(classes=classes)
+        self._lines = Lines()
 
     def show(self, view: SearchView) -> None:
-        self._view = view
-        width = max(self.min_width, self.scrollable_content_region.width)
-        for line in view.lines:
-            if line.seq > self._written:
-                self.write(_wrapped(line, width), width=width)
-                self._written = line.seq
+        if view.lines is not self._lines:
+            self._lines = view.lines
+            self.refresh()
 
-    def on_resize(self, event: Resize) -> None:
-        """Wrap all lines anew when the width is another."""
-        if event.size.width != self._wrapped_for:
-            self._wrapped_for = event.size.width
-            self.clear()
-            self._written = 0
-            self.show(self._view)
+    def render(self) -> Content:
+        width, height = self.content_size
+        rows: list[Content] = []
+        for line in reversed(self._lines.after(self._lines.told - height)):
+            rows[:0] = _wrapped(line, width)
+            if len(rows) >= height:
+                break
+        return Content("\n").join(rows[-height:])
 
 
-def _wrapped(line: Line, width: int) -> Text:
-    rows = textwrap.wrap(line.text, width - TIME_WIDTH) or [""]
-    return Text.assemble((f"{duration(line.seconds):>{TIME_WIDTH - 1}} ", "dim"), f"\n{' ' * TIME_WIDTH}".join(rows))
+def _wrapped(line: Line, width: int) -> list[Content]:
+    first, *more = textwrap.wrap(line.text, max(10, width - TIME_WIDTH)) or [""]
+    time = f"{duration(line.seconds):>{TIME_WIDTH - 1}} "
+    return [Content.assemble((time, "dim"), first), *(Content(f"{' ' * TIME_WIDTH}{row}") for row in more)]

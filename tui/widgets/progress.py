@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from lineage.wording import plural
-from tui.view_models import PhaseView, Progress, ReignitionView, SearchView
+from lineage.wording import plural, reasons
+from tui.forecast import fraction
+from tui.phases import PhaseView, Progress, ReignitionView
+from tui.state import State
+from tui.view_models import SearchView
 from tui.widgets.panel import Panel, bar
 
 SIGNS: dict[Progress, str] = {"waiting": "○", "running": "▶", "done": "✓"}
@@ -20,24 +23,28 @@ class ProgressPanel(Panel):
     def __init__(self, *, classes: str | None = None) -> None:
         super().__init__(classes=classes)
         self._view = SearchView()
+        self._is_live = True
 
-    def show(self, view: SearchView) -> None:
-        self._view = view
-        self.refresh_lines()
+    def show(self, state: State) -> None:
+        if state.view is not self._view or state.is_live != self._is_live:
+            self._view, self._is_live = state.view, state.is_live
+            self.refresh_lines()
 
     def lines(self, width: int) -> list[Content]:
         view = self._view
         name_width = max((len(phase.step) for phase in view.phases), default=0)
-        lines = [_phase_line(view, phase, name_width, width) for phase in view.phases]
+        lines = [_phase_line(view, phase, name_width, width, self._is_live) for phase in view.phases]
         lines.append(_sums_line(view))
+        told = [*([_queue(view)] if self._is_live else []), *_limits(view)]
+        lines += [Content(line) for line in told]
         if view.reignitions:
             lines.append(_reignition_line(view.reignitions[-1], len(view.reignitions)))
         return lines
 
 
-def _phase_line(view: SearchView, phase: PhaseView, name_width: int, width: int) -> Content:
+def _phase_line(view: SearchView, phase: PhaseView, name_width: int, width: int, is_live: bool) -> Content:
     style = {"waiting": "dim", "running": "bold", "done": "$text-success"}[phase.state]
-    cut_off = phase.state == "running" and view.status != "running"
+    cut_off = phase.state == "running" and not is_live
     sign, state = ("■", "cut off") if cut_off else (SIGNS[phase.state], phase.state)
     count = f"{phase.trained}/{phase.total or '?'} trained"
     if phase.abandoned:
@@ -50,7 +57,7 @@ def _phase_line(view: SearchView, phase: PhaseView, name_width: int, width: int)
     bar_width = max(8, min(MAX_BAR, width - name_width - 50))
     return Content.assemble(
         (f"{sign} {phase.step:<{name_width}}  ", style),
-        *bar(view.fraction(phase), bar_width),
+        *bar(fraction(view, phase), bar_width),
         f"  {count}  ",
         (note, "dim"),
     )
@@ -65,6 +72,24 @@ def _sums_line(view: SearchView) -> Content:
     if view.failed_attempts:
         counts += f", {view.failed_attempts} failed attempt{'s' if view.failed_attempts > 1 else ''}"
     return Content.assemble("best AP ", (best, "bold"), counts)
+
+
+def _queue(view: SearchView) -> str:
+    """Candidates that wait for a device; told where none does, too, for the panel would change its height all the time."""
+    running = {job.subject_id for job in view.story.jobs.values()}
+    waiting = [one for one in view.story.candidates if one not in running]
+    return f"queue {len(waiting)}{': ' if waiting else ''}{' '.join(waiting)}"
+
+
+def _limits(view: SearchView) -> list[str]:
+    """What each step that has limits, or refused proposals, allows and refused."""
+    lines = []
+    for phase in view.phases:
+        refused = view.story.refused.get(phase.step, {})
+        if phase.limits or refused:
+            allowed = ", ".join(f"{name} {value}" for name, value in phase.limits) or "none"
+            lines.append(f"{phase.step} limits: {allowed}; refused {reasons(refused) or 'nothing'}")
+    return lines
 
 
 def _reignition_line(latest: ReignitionView, count: int) -> Content:

@@ -1,0 +1,97 @@
+"""`watch`: the terminal UI on a run, here or on its broker, in this terminal or in a browser."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lineage.scratch import scratch_folder
+from orchestrator.broker_url import is_url
+from orchestrator.errors import UserError
+from tui.source import Source
+
+if TYPE_CHECKING:
+    from tui.app import SpnasApp
+
+WEB = "TEXTUAL_DRIVER"  # set by what serves a view to a browser
+LOOK_S = 1.0
+COMMAND = (sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "watch")
+
+
+def watch(run: str, ca: Path | None) -> None:
+    """Show a run until the user quits.
+
+    Raises:
+        UserError: there is no such run, or nothing is known of it; this is no terminal.
+    """
+    source = _source(run, ca)
+    if not sys.stdout.isatty() and WEB not in os.environ:
+        raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
+    if WEB in os.environ:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    app = app_of(source)
+    signal.signal(signal.SIGHUP, lambda *_: os._exit(128 + signal.SIGHUP))  # nobody is left to draw for
+    app.run()
+    if app.failure is not None:
+        raise UserError(str(app.failure))
+    if app.return_code:
+        raise SystemExit(app.return_code)  # Textual has told what is wrong with it
+
+
+def _end_with(parent: int) -> None:
+    """End once whoever serves this view is gone, however it went: nobody would see it any more."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_S)
+    os._exit(1)
+
+
+def app_of(source: Source) -> SpnasApp:
+    """The UI of a run."""
+    from tui.app import SpnasApp
+
+    return SpnasApp(source)
+
+
+def serve(run: str, ca: Path | None, port: int) -> None:
+    """Show a run to browsers on this machine, until Ctrl-C.
+
+    Raises:
+        UserError: there is no such run, or the port is taken.
+    """
+    from tui.web import server
+
+    _source(run, ca)
+    command = (*COMMAND, *(() if ca is None else ("--ca", str(ca))), "--", run)
+    with scratch_folder() as folder:
+        try:
+            server.serve(f"exec {shlex.join(command)}", f"spnas-orch {run}", port, partial(_tell, folder / "address"))
+        except OSError as error:
+            raise UserError(f"port {port} can't be had: {error.strerror}; name another with --port") from error
+
+
+def _tell(file: Path, address: str) -> None:
+    """Print the address, which has a secret, to a terminal; to a log, where it stands."""
+    file.touch(mode=0o600)
+    file.write_text(f"{address}\n")
+    told = f"open {address}" if sys.stdout.isatty() else f"open the address in {file}"
+    sys.stdout.write(f"{told}\nCtrl-C ends this; the run goes on\n")
+    sys.stdout.flush()
+
+
+def _source(run: str, ca: Path | None) -> Source:
+    if is_url(run):
+        from orchestrator.live import targets
+        from orchestrator.viewing_remote import RemoteRun
+
+        return RemoteRun(targets.remote(run, ca), run)
+    from orchestrator.run_folder import find_run
+    from orchestrator.viewing import LocalRun
+
+    return LocalRun(find_run(run), run)
