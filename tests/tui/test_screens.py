@@ -66,6 +66,18 @@ async def test_s_shows_the_path_from_the_seed(made_up):
         await made_up.expect(pilot, "s-0003")
 
 
+async def test_the_lineage_follows_what_becomes_of_a_candidate(made_up):
+    source = made_up.StandIn(made_up.running_run())
+    async with showing(made_up, source) as pilot:
+        await pilot.press("2")
+        shown = await made_up.expect(pilot, "s-0004")
+        assert "0.333" not in shown
+        source.tell(made_up.finished("j-0005", 0.333))
+        await made_up.expect(pilot, "s-0004*", "0.333", "4 candidates")
+        source.tell(made_up.proposed("s-0005", "s-0004"))
+        await made_up.expect(pilot, "s-0005", "5 candidates")
+
+
 async def test_m_marks_one_and_compares_it_with_another(made_up):
     async with showing(made_up, made_up.StandIn(made_up.whole_run())) as pilot:
         await pilot.press("2")

@@ -63,16 +63,15 @@ class LineageScreen(RunScreen):
         self.query_one("#tree").focus()
 
     def show(self, state: State) -> None:
-        changed = state.view.candidates is not self._view.candidates
-        if (
-            state.view.candidates.finished is not self._view.candidates.finished
-            or state.view.ruled_out != self._view.ruled_out
-        ):
-            weighed = pareto.points(state.view.candidates, pareto.objectives(state.view))
+        candidates, before = state.view.candidates, self._view.candidates
+        if candidates.finished is not before.finished or state.view.ruled_out != self._view.ruled_out:
+            weighed = pareto.points(candidates, pareto.objectives(state.view))
             self._front = {point.candidate_id for point in pareto.front(weighed)}
         self._view = state.view
-        if changed:
+        if candidates.order is not before.order or (self._words and candidates is not before):
             self._refill()
+        elif candidates is not before:
+            self.query_one("#tree").refresh()  # the same rows with other cells
 
     def action_filter(self) -> None:
         self.query_one(Filter).open()
