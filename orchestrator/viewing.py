@@ -40,7 +40,7 @@ class LocalRun(Tables):
         self._last = 0
 
     async def news(self) -> AsyncGenerator[News]:
-        seen, told = None, None
+        seen, told, over = None, None, None
         try:
             while True:
                 is_live, state = self._folder.process() is not None, stamp(self._folder.database)
@@ -51,7 +51,7 @@ class LocalRun(Tables):
                 if is_live != told:
                     told = is_live
                     yield Contact("live" if is_live else "over")
-                if is_live and (target := self._target()) is not None:
+                if is_live and (target := self._target()) not in (None, over):
                     from orchestrator.viewing_remote import heard
 
                     async with aclosing(heard(target, self._last)) as found:
@@ -62,7 +62,9 @@ class LocalRun(Tables):
                                 if isinstance(news, list):
                                     self._last = news[-1].seq
                                 yield news
-                    seen = told = None
+                            else:
+                                over = target  # its process may stay, for a view that is open beside it
+                    told = None
                 await asyncio.sleep(POLL_S)
         except (LineageError, OrchestratorError) as error:
             raise SourceError(str(error)) from error

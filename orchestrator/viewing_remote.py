@@ -26,7 +26,7 @@ from orchestrator.run_folder import RunFolder
 from orchestrator.viewing_tables import Tables, translated
 from tui.source import Contact, DeviceUse, News, SourceError
 
-RETRY_S = 2.0
+RETRY_S, OVER_S = 2.0, 5.0
 PAGE = 2000
 HEARD, TABLES = "heard.jsonl", "lineage.duckdb"
 
@@ -66,7 +66,7 @@ class RemoteRun(Tables):
                         raise SourceError(str(error)) from error
                     if self._contact.state != "over":  # its own broker goes when it is over
                         yield Contact("away", str(error))
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(OVER_S if self._contact.state == "over" else RETRY_S)  # it may be resumed
 
     async def database(self) -> Path:
         if self._folder is None:

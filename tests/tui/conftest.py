@@ -120,6 +120,12 @@ def app_of(source: StandIn, last_seq: int = 22) -> SpnasApp:
     return SpnasApp(source, clock=lambda: at(last_seq) + timedelta(seconds=3))
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question may be answered as soon as it is painted."""
+    monkeypatch.setattr("tui.screens.confirm.UNSEEN_S", 0.0)
+
+
 @pytest.fixture
 def made_up() -> ModuleType:
     return sys.modules[__name__]

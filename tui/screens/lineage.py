@@ -42,6 +42,7 @@ class LineageScreen(RunScreen):
         Binding("plus,equals_sign", "unfold_all", "Show all", show=False),
         Binding("s", "path", "Path"),
         Binding("m", "mark", "Mark"),
+        Binding("escape", "end_filter", show=False),
     ]
 
     def __init__(self) -> None:
@@ -76,14 +77,14 @@ class LineageScreen(RunScreen):
     def action_filter(self) -> None:
         self.query_one(Filter).open()
 
+    def action_end_filter(self) -> None:
+        self.query_one(Filter).action_close()
+
     def on_input_changed(self, event: Input.Changed) -> None:
         self._words = event.value
         if event.value:
             self._path_of = None
         self._refill()
-
-    def on_filter_closed(self) -> None:
-        self.query_one("#tree").focus()
 
     def on_grid_chosen(self, event: Grid.Chosen) -> None:
         self.spnas.open_candidate(self._rows[event.row].candidate_id)
