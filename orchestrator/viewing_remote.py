@@ -106,10 +106,10 @@ class RemoteRun(Tables):
         raise SourceError("its logs are on the machine where it runs")
 
 
-async def heard(target: Target, after: int) -> AsyncGenerator[News]:
-    """Events, uses of devices, and how the run is heard whenever that changes."""
+async def heard(target: Target, after: int, gone_s: float = client.GONE_S) -> AsyncGenerator[News]:
+    """Events, uses of devices, and how the run is heard whenever that changes. Raises as `client.heard`."""
     contact = Contact()
-    async with aclosing(client.heard(target, after)) as found:
+    async with aclosing(client.heard(target, after, gone_s)) as found:
         async for one in found:
             if isinstance(one, Recorded):
                 yield [one]
@@ -127,7 +127,11 @@ def _contact(before: Contact, heard: client.Heard) -> Contact:
         case Gone():
             return Contact("away", f"the broker is gone ({heard.reason})")
         case Silence():
-            return before if before.state == "over" else Contact("away", f"nothing was heard for {heard.seconds:.0f} s")
+            return (
+                before
+                if before.state in ("connecting", "over")
+                else Contact("away", f"nothing was heard for {heard.seconds:.0f} s")
+            )
         case Uses(suspended=True):
             return Contact("away", "its process is suspended (Ctrl-Z, SIGSTOP): kill -CONT it, or fg")
         case Uses():

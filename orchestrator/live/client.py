@@ -114,9 +114,9 @@ async def follow(target: Target, after: int) -> AsyncGenerator[Recorded]:
             )
 
 
-async def heard(target: Target, after: int) -> AsyncGenerator[Heard]:
-    """As `follow`; also where the run stands, what its devices do, that it is silent, and that the broker is gone. Raises
-    as `follow`.
+async def heard(target: Target, after: int, gone_s: float = GONE_S) -> AsyncGenerator[Heard]:
+    """As `follow`; also where the run stands, what its devices do, that it is silent, and that the broker is gone, which is
+    tried again for `gone_s`. Raises as `follow`.
     """
     last, gone_at, has_begun = after, None, False
     while True:
@@ -134,14 +134,14 @@ async def heard(target: Target, after: int) -> AsyncGenerator[Heard]:
             now = time.monotonic()
             if not has_begun or _is_refusal(error):
                 raise _unreached(target, error) from error
-            if gone_at is None:
-                gone_at = now
-                yield Gone(_reason(error))
-            elif now - gone_at > GONE_S:
+            is_new, gone_at = gone_at is None, now if gone_at is None else gone_at
+            if now - gone_at >= gone_s:
                 raise InfrastructureError(
-                    f"the broker on {_at(target)} did not come back within {GONE_S:.0f} s ({_reason(error)}); you have "
+                    f"the broker on {_at(target)} did not come back within {gone_s:.0f} s ({_reason(error)}); you have "
                     f"the events up to {last}: go on with --after {last}"
                 ) from error
+            if is_new:
+                yield Gone(_reason(error))
             await asyncio.sleep(PAUSE_S)
 
 

@@ -95,8 +95,9 @@ async def test_slash_filters_the_lineage_and_keeps_ancestors(made_up):
         await pilot.press("2")
         await made_up.expect(pilot, "s-0003")
         await pilot.press("slash", *"branch")
-        shown = await made_up.expect(pilot, "1 have 'branch' (with their ancestors)", "p-0001")
+        shown = await made_up.expect(pilot, "1 have 'branch' (with their ancestors, dim)", "p-0001")
         assert "s-0003" not in shown
+        assert pilot.app.screen.query_one("#tree", Grid).cell().value == "p-0001"
         await pilot.press("escape")
         await made_up.expect(pilot, "s-0003")
 

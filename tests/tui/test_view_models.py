@@ -31,7 +31,7 @@ def test_phases_come_from_the_configuration_and_count_their_own_candidates(made_
         2,
         1,
     )
-    assert (serial.total, parallel.total, full.total) == (6, 3, None)
+    assert (serial.total, parallel.total, full.total) == (6, 3, 1)
     assert (parallel.state, full.state) == ("waiting", "waiting")
 
 
