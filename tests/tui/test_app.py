@@ -60,7 +60,10 @@ async def test_repeats_controls_and_ruled_out_networks_are_shown(made_up):
 
 async def test_limits_with_what_they_refused_and_the_queue_are_shown(made_up):
     limits = {"flops": 4_200_000_000, "latency": 20.5}
-    config = {"pipeline": ["serial"], "serial": {"search_algorithm": {"max_sample": 4}, "search_space": {"limits": limits}}}
+    config = {
+        "pipeline": ["serial"],
+        "serial": {"search_algorithm": {"max_sample": 4}, "search_space": {"limits": limits}},
+    }
     refusing = made_up.proposed("s-0002", "s-0001", refused={"flops": 3, "duplicate": 1})
     source = made_up.StandIn([made_up.run_started(**config), made_up.proposed("s-0001"), refusing])
     async with made_up.app_of(source).run_test(size=(120, 30)) as pilot:

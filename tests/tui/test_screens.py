@@ -1,5 +1,6 @@
 """What the lineage, Pareto, candidate, SQL and log screens show, and what their own keys do."""
 
+import asyncio
 import gc
 
 import pytest
@@ -286,3 +287,43 @@ async def test_kept_statements_are_shared_and_a_strange_file_is_none(made_up, mo
         assert Kept(file).history() == []
     with pytest.raises(OSError, match="File exists"):
         Kept(tmp_path / "statements.json" / "none").save("mine", "SELECT 1")
+
+
+async def test_a_file_that_is_there_is_replaced_by_whoever_means_it(made_up, stored):
+    async with showing(made_up, stored) as pilot:
+        await pilot.press("5", "ctrl+j")
+        await made_up.expect(pilot, "rows in")
+        for answer, written in (("n", []), ("y", [("SELECT 1", "there.csv")])):
+            await pilot.press("ctrl+e")
+            await made_up.expect(pilot, "Write the whole answer to")
+            await pilot.press("ctrl+u", *"there.csv", "enter")
+            await made_up.expect(pilot, "Replace it?")
+            await pilot.press(answer)
+            await pilot.pause()
+            assert [file for _, file in stored.exported] == [file for _, file in written]
+
+
+async def test_of_another_candidate_nothing_is_shown_while_this_one_is_asked_for(made_up, stored, monkeypatch):
+    async with showing(made_up, stored) as pilot:
+        await pilot.press("4", "right_square_bracket", "right_square_bracket")
+        await made_up.expect(pilot, "f-0001 was proposed because")
+
+        async def never(_):
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(stored, "why", never)
+        await pilot.press("u")
+        shown = await made_up.expect(pilot, "p-0001", "asking ...")
+        assert "f-0001 was proposed" not in shown
+
+
+async def test_the_candidate_stays_in_sight_beside_far_columns(made_up):
+    async with made_up.app_of(made_up.StandIn(made_up.whole_run()), 40).run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await made_up.expect(pilot, "6 candidates", "s-0003")
+        await pilot.press(*["right"] * 8)
+        shown = await made_up.expect(pilot, "s-0003", "Inherited", "Whole code")
+        assert "Change" not in shown
+        grid = pilot.app.screen.query_one("#tree", Grid)
+        await pilot.click("#tree", offset=(3, 2))
+        assert grid.cursor_column == 0

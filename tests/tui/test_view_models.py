@@ -7,6 +7,7 @@ from lineage.story import LEADERS
 from tui.forecast import fraction
 from tui.lines import LINES
 from tui.view_models import SearchView, fold
+from tui.widgets import curve
 
 
 def folded(events: list[Recorded], view: SearchView | None = None) -> SearchView:
@@ -169,3 +170,10 @@ def test_a_view_stays_small_however_long_the_run(made_up):
     assert not view.story.candidates
     assert not view.story.jobs
     assert view.leaders[0].candidate_id == "s-3000"
+
+
+def test_the_curve_has_neither_controls_nor_what_was_fully_trained(made_up):
+    numbers, aps = curve._aps(folded(made_up.recorded(made_up.repeated_run())).candidates)
+    ranked = [one.ap for one in folded(made_up.recorded(made_up.repeated_run())).leaders]
+    assert sorted(aps) == sorted(ranked)
+    assert len(numbers) == len(aps)

@@ -59,7 +59,7 @@ class LineageScreen(RunScreen):
     def parts(self) -> Iterator[Widget]:
         yield Filter("id, code, morphism, phase or state")
         yield Static(id="lineage-note", markup=False)
-        yield Grid(COLUMNS, id="tree")
+        yield Grid(COLUMNS, is_first_fixed=True, id="tree")
 
     def on_mount(self) -> None:
         self.query_one("#tree").focus()
