@@ -16,9 +16,8 @@ from lineage.cost import backbone_cost
 from lineage.events import Phase
 from orchestrator.general import PipeStep, Section
 from orchestrator.quantities import count, memory_bytes, milliseconds
-from orchestrator.training import MANY, REIGNITION, TEMPLATE, Audit, Retraining, Trainer
+from orchestrator.training import MANY, REIGNITION, TEMPLATE, Audit, Retraining, Trainer, too_wide
 
-MAX_CHANNELS = 65536
 Side = Annotated[int, Field(ge=32, le=65536)]
 
 PARETO_FRONT = "pareto_front.csv"
@@ -193,16 +192,6 @@ class SearchSpace(Section):
                     "raise it, or start from a smaller network"
                 )
         return too_wide(first, base_width)
-
-
-def too_wide(network: Genotype, base_width: int) -> str | None:
-    """Why a network has more channels than can be trained, or None."""
-    channels = max(network.stage_channels(base_width))
-    return (
-        None
-        if channels <= MAX_CHANNELS
-        else f"{network} has {channels} channels, at most {MAX_CHANNELS} can be trained"
-    )
 
 
 class Step(Section):
