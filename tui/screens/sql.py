@@ -61,9 +61,9 @@ class SqlScreen(RunScreen):
     NAME: ClassVar[str] = "SQL"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+j,f5", "run", "Run", key_display="^j"),
-        Binding("escape", "stop_query", "Stop query"),
+        Binding("escape", "stop_query", "Stop"),
         Binding("ctrl+s", "keep", "Keep"),
-        Binding("ctrl+o", "open_kept", "Kept"),
+        Binding("ctrl+o", "open_kept", "Kept", show=False),
         Binding("ctrl+e", "export", "Export", priority=True),  # the editor has it for the end of a line
     ]
 
