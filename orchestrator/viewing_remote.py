@@ -106,7 +106,7 @@ class RemoteRun(Tables):
         raise SourceError("its logs are on the machine where it runs")
 
 
-async def heard(target: Target, after: int, gone_s: float = client.GONE_S) -> AsyncGenerator[News]:
+async def heard(target: Target, after: int, gone_s: float | None = None) -> AsyncGenerator[News]:
     """Events, uses of devices, and how the run is heard whenever that changes. Raises as `client.heard`."""
     contact = Contact()
     async with aclosing(client.heard(target, after, gone_s)) as found:

@@ -114,10 +114,11 @@ async def follow(target: Target, after: int) -> AsyncGenerator[Recorded]:
             )
 
 
-async def heard(target: Target, after: int, gone_s: float = GONE_S) -> AsyncGenerator[Heard]:
+async def heard(target: Target, after: int, gone_s: float | None = None) -> AsyncGenerator[Heard]:
     """As `follow`; also where the run stands, what its devices do, that it is silent, and that the broker is gone, which is
-    tried again for `gone_s`. Raises as `follow`.
+    tried again for `gone_s` (None: a minute). Raises as `follow`.
     """
+    gone_s = GONE_S if gone_s is None else gone_s
     last, gone_at, has_begun = after, None, False
     while True:
         try:
