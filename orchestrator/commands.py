@@ -21,7 +21,7 @@ from orchestrator.config import RunConfig
 from orchestrator.config_file import config_text, load_config
 from orchestrator.display import LineDisplay, stdout_console, table
 from orchestrator.drive import Watchers
-from orchestrator.ending import INTERRUPTED
+from orchestrator.ending import INTERRUPTED, is_terminal
 from orchestrator.errors import UserError
 from orchestrator.forking import fork_at, settings
 from orchestrator.launch import Plan, fork_run, resume_run, start_run
@@ -154,7 +154,7 @@ class _Watching:
 
     def __init__(self, console: Console, folder: RunFolder, tui: bool) -> None:
         self._lines = LineDisplay(console)
-        self._lines.muted = self._has_ui = tui and console.is_terminal and sys.stdin.isatty()
+        self._lines.muted = self._has_ui = tui and console.is_terminal and is_terminal()
         self._folder = folder
         self._is_hung_up = False
 

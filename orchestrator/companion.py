@@ -11,10 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from orchestrator.watching import COMMAND
-
-PLAIN = "\x1b[?1049l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[<u\x1b[?25h\x1b[?7h\x1b[0m\r"
-"""Gives a terminal back: main screen, no mouse, no pasting marks, cursor, long lines wrapped."""
+from orchestrator.watching import BESIDE, COMMAND, give_back
 
 
 async def show_beside(run: Path, hung_up: Callable[[], None]) -> None:
@@ -31,7 +28,7 @@ async def show_beside(run: Path, hung_up: Callable[[], None]) -> None:
                 process.kill()
 
     with _terminal(go_on_without):
-        process = await asyncio.create_subprocess_exec(*COMMAND, "--", str(run))
+        process = await asyncio.create_subprocess_exec(*COMMAND, "--", str(run), env={**os.environ, BESIDE: "1"})
         try:
             await process.wait()
         except asyncio.CancelledError:
@@ -60,7 +57,5 @@ def _terminal(hung_up: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         if not is_gone:
-            with suppress(OSError, termios.error):
-                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
-                sys.stdout.write(PLAIN)
-                sys.stdout.flush()
+            sys.stdout.flush()
+            give_back(settings)

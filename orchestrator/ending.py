@@ -119,6 +119,11 @@ def open_streams() -> None:
             stream.reconfigure(encoding="utf-8", errors=stream.errors)  # a new encoding alone makes errors strict
 
 
+def is_terminal() -> bool:
+    """Whether a view can be seen, on output and errors, and typed to."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
 def nobody_reads() -> int:
     """Whoever read along has gone, and has what it wanted. The exit code."""
     _drop_output()

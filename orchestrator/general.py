@@ -103,6 +103,14 @@ class Bus(Section):
         return self
 
 
+class PipeStep(Section):
+    """Vega's name for what a section does."""
+
+    type: Literal["SpNasPipeStep", "FullyTrainPipeStep", "SpNasFullyTrain", "AuditPipeStep"]
+    models_folder: Ignored = None
+    pretrained_folder: Ignored = None
+
+
 class General(Section):
     """What holds for the whole run. `make_data` makes a built-in data set in ./data before training.
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lineage.errors import QueryError, StoreFull
@@ -117,6 +117,18 @@ def _last(database: Path) -> str:
         return str(last_at(store))
 
 
+def _request(database: Path, statement: str, how: Asking, answer: Path) -> Request:
+    return Request(
+        database=str(database),
+        statement=statement,
+        form=how.form,
+        answer=str(answer),
+        seconds=how.seconds,
+        memory_bytes=how.memory_bytes,
+        owner=os.getpid(),
+    )
+
+
 @contextmanager
 def answered(database: Path, statement: str, how: Asking, title: str = "") -> Iterator[Path]:
     """A file with the answer of a statement that is asked of a snapshot.
@@ -128,14 +140,8 @@ def answered(database: Path, statement: str, how: Asking, title: str = "") -> It
     """
     with scratch_folder() as folder:
         answer, console = folder / "answer", stdout_console()
-        request = Request(
-            database=str(database),
-            statement=statement,
-            form=how.form,
-            answer=str(answer),
-            seconds=how.seconds,
-            memory_bytes=how.memory_bytes,
-            owner=os.getpid(),
+        request = replace(
+            _request(database, statement, how, answer),
             title=title,
             width=console.width,
             is_terminal=console.is_terminal,
@@ -149,16 +155,7 @@ async def answering(database: Path, statement: str, how: Asking, most_rows: int 
     """As `answered`, for whoever may cancel it, which ends the query; `most_rows` of the form rows."""
     with scratch_folder() as folder:
         answer = folder / "answer"
-        request = Request(
-            database=str(database),
-            statement=statement,
-            form=how.form,
-            answer=str(answer),
-            seconds=how.seconds,
-            memory_bytes=how.memory_bytes,
-            owner=os.getpid(),
-            most_rows=most_rows,
-        )
+        request = replace(_request(database, statement, how, answer), most_rows=most_rows)
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             *ANSWERING, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True

@@ -14,25 +14,16 @@ from pydantic import AliasChoices, BeforeValidator, Field, field_validator, mode
 from lineage.architecture import Genotype
 from lineage.cost import backbone_cost
 from lineage.events import Phase
-from orchestrator.general import Ignored, Section
+from orchestrator.general import PipeStep, Section
 from orchestrator.quantities import count, memory_bytes, milliseconds
-from orchestrator.training import MANY, REIGNITION, TEMPLATE, Audit, Retraining, Trainer
+from orchestrator.training import MANY, REIGNITION, TEMPLATE, Audit, Retraining, Trainer, too_wide
 
-MAX_CHANNELS = 65536
 Side = Annotated[int, Field(ge=32, le=65536)]
 
 PARETO_FRONT = "pareto_front.csv"
 DEFAULT_START = "b_11-21-21-21_0-0-0-0"
 DEFAULT_MIN_BLOCKS = 8
 DEFAULT_MIN_STAGES = 5
-
-
-class PipeStep(Section):
-    """Vega's name for what a section does."""
-
-    type: Literal["SpNasPipeStep", "FullyTrainPipeStep", "SpNasFullyTrain", "AuditPipeStep"]
-    models_folder: Ignored = None
-    pretrained_folder: Ignored = None
 
 
 class SerialSettings(Section):
@@ -203,14 +194,6 @@ class SearchSpace(Section):
         return too_wide(first, base_width)
 
 
-def too_wide(network: Genotype, base_width: int) -> str | None:
-    """Why a network has more channels than can be trained, or None."""
-    channels = max(network.stage_channels(base_width))
-    return (
-        f"{network} has {channels} channels, at most {MAX_CHANNELS} can be trained" if channels > MAX_CHANNELS else None
-    )
-
-
 class Step(Section):
     """One section of the pipeline."""
 
@@ -232,9 +215,8 @@ class Step(Section):
             there = [space.pop(key) for key in spellings if space.get(key) is not None]
             here = [trainer[key] for key in spellings if key in trainer]
             if here and there and here != there:
-                name = spellings[-1]
                 raise ValueError(
-                    f"{name} is {there[0]} in search_space and {here[0]} in trainer: give it in trainer alone"
+                    f"{spellings[-1]} is {there[0]} in search_space and {here[0]} in trainer: give it in trainer alone"
                 )
             if there and not here:
                 trainer[spellings[-1]] = there[0]

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 from lineage.architecture import Genotype
 from orchestrator.general import Section
 
+MAX_CHANNELS = 65536
 MANY = 1_000_000  # bounds counts, so that no typing slip asks for a search without end
 
 TEMPLATE = AliasChoices("config_template_file", "config_template")
@@ -80,3 +81,11 @@ class Audit(Section):
         if twice is not None:
             raise ValueError(f"{twice} stands there twice: name each candidate once")
         return value
+
+
+def too_wide(network: Genotype, base_width: int) -> str | None:
+    """Why a network has more channels than can be trained, or None."""
+    channels = max(network.stage_channels(base_width))
+    if channels <= MAX_CHANNELS:
+        return None
+    return f"{network} has {channels} channels, at most {MAX_CHANNELS} can be trained"

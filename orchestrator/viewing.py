@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, aclosing, contextmanager, suppress
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 PAGE = 5000
+TAIL_BYTES = 2**20  # of a log, that are read
 
 
 class LocalRun(Tables):
@@ -40,7 +42,7 @@ class LocalRun(Tables):
         self._last = 0
 
     async def news(self) -> AsyncGenerator[News]:
-        seen, told = None, None
+        seen, told, over = None, None, None
         try:
             while True:
                 is_live, state = self._folder.process() is not None, stamp(self._folder.database)
@@ -51,10 +53,10 @@ class LocalRun(Tables):
                 if is_live != told:
                     told = is_live
                     yield Contact("live" if is_live else "over")
-                if is_live and (target := self._target()) is not None:
+                if is_live and (target := self._target()) not in (None, over):
                     from orchestrator.viewing_remote import heard
 
-                    async with aclosing(heard(target, self._last)) as found:
+                    async with aclosing(heard(target, self._last, gone_s=0)) as found:  # the files are at hand
                         with suppress(InfrastructureError):
                             async for news in found:
                                 if self._folder.process() is None:
@@ -62,7 +64,9 @@ class LocalRun(Tables):
                                 if isinstance(news, list):
                                     self._last = news[-1].seq
                                 yield news
-                    seen = told = None
+                            else:
+                                over = target  # its process may stay, for a view that is open beside it
+                    told = None
                 await asyncio.sleep(POLL_S)
         except (LineageError, OrchestratorError) as error:
             raise SourceError(str(error)) from error
@@ -114,7 +118,7 @@ class LocalRun(Tables):
         found: list[str] = []
         own = re.compile(rf"j-{re.escape(candidate_id)}(-\d+)?\.log")
         for file in sorted(one for one in self._folder.logs.glob(f"j-{candidate_id}*.log") if own.fullmatch(one.name)):
-            found += [f"== {file}", *_tail(file, most_lines)]
+            found += [f"== {file}", *await asyncio.to_thread(_tail, file, most_lines)]
         if not found:
             raise SourceError(f"its trainings wrote no log in {self._folder.logs}")
         return found[-most_lines:]
@@ -137,6 +141,8 @@ def _page(events: Iterator[Recorded]) -> list[Recorded]:
 
 def _tail(file: Path, most_lines: int) -> list[str]:
     try:
-        return file.read_text("utf-8", errors="replace").splitlines()[-most_lines:]
+        with file.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return log.read().decode("utf-8", errors="replace").splitlines()[-most_lines:]
     except OSError as error:
         return [f"can't be read: {error.strerror}"]

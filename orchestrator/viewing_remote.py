@@ -26,7 +26,7 @@ from orchestrator.run_folder import RunFolder
 from orchestrator.viewing_tables import Tables, translated
 from tui.source import Contact, DeviceUse, News, SourceError
 
-RETRY_S = 2.0
+RETRY_S, OVER_S = 2.0, 5.0
 PAGE = 2000
 HEARD, TABLES = "heard.jsonl", "lineage.duckdb"
 
@@ -66,7 +66,7 @@ class RemoteRun(Tables):
                         raise SourceError(str(error)) from error
                     if self._contact.state != "over":  # its own broker goes when it is over
                         yield Contact("away", str(error))
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(OVER_S if self._contact.state == "over" else RETRY_S)  # it may be resumed
 
     async def database(self) -> Path:
         if self._folder is None:
@@ -106,10 +106,10 @@ class RemoteRun(Tables):
         raise SourceError("its logs are on the machine where it runs")
 
 
-async def heard(target: Target, after: int) -> AsyncGenerator[News]:
-    """Events, uses of devices, and how the run is heard whenever that changes."""
+async def heard(target: Target, after: int, gone_s: float | None = None) -> AsyncGenerator[News]:
+    """Events, uses of devices, and how the run is heard whenever that changes. Raises as `client.heard`."""
     contact = Contact()
-    async with aclosing(client.heard(target, after)) as found:
+    async with aclosing(client.heard(target, after, gone_s)) as found:
         async for one in found:
             if isinstance(one, Recorded):
                 yield [one]
@@ -127,7 +127,11 @@ def _contact(before: Contact, heard: client.Heard) -> Contact:
         case Gone():
             return Contact("away", f"the broker is gone ({heard.reason})")
         case Silence():
-            return before if before.state == "over" else Contact("away", f"nothing was heard for {heard.seconds:.0f} s")
+            return (
+                before
+                if before.state in ("connecting", "over")
+                else Contact("away", f"nothing was heard for {heard.seconds:.0f} s")
+            )
         case Uses(suspended=True):
             return Contact("away", "its process is suspended (Ctrl-Z, SIGSTOP): kill -CONT it, or fg")
         case Uses():

@@ -59,19 +59,28 @@ class Tables(ABC):
     async def export(self, statement: str, file: str, /) -> None:
         from orchestrator import delivery, querying
 
-        output = Path(os.path.expanduser(file))  # noqa: PTH111 - which leaves the names of unknown users as they are
+        output = _path(file)
         form = output.suffix.removeprefix(".")
         if form not in FORMS:
             raise SourceError(f"{file}: expected a name that ends with {', '.join(f'.{one}' for one in FORMS)}")
         with translated():
+            if output.exists() and not output.is_file():
+                raise SourceError(f"{file} is no file that can be replaced")
             self.must_not_replace(output)
         how = querying.Asking(form, QUERY_S, QUERY_BYTES)
         async with self._snapshot() as copy, querying.answering(copy, statement, how) as answer:
             await asyncio.to_thread(delivery.write, answer, output)
 
+    def is_file(self, file: str, /) -> bool:
+        return _path(file).is_file()
+
     async def why(self, candidate_id: str, /) -> str:
         async with self._snapshot() as copy:
             return await asyncio.to_thread(_why, copy, candidate_id, self.is_live())
+
+
+def _path(file: str) -> Path:
+    return Path(os.path.expanduser(file))  # noqa: PTH111 - which leaves the names of unknown users as they are
 
 
 async def entered(kept: ExitStack, context: AbstractContextManager[T]) -> T:
@@ -97,5 +106,5 @@ def translated() -> Iterator[None]:
     """Errors of ours become those of the UI."""
     try:
         yield
-    except (LineageError, OrchestratorError) as error:
+    except (LineageError, OrchestratorError, OSError) as error:
         raise SourceError(str(error)) from error

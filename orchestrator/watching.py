@@ -6,14 +6,17 @@ import os
 import shlex
 import signal
 import sys
+import termios
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lineage.scratch import scratch_folder
 from orchestrator.broker_url import is_url
+from orchestrator.ending import is_terminal
 from orchestrator.errors import UserError
 from tui.source import Source
 
@@ -21,7 +24,12 @@ if TYPE_CHECKING:
     from tui.app import SpnasApp
 
 WEB = "TEXTUAL_DRIVER"  # set by what serves a view to a browser
-LOOK_S = 1.0
+BESIDE = "SPNAS_BESIDE"  # set by a search for the view on its terminal
+LOOK_S = 0.2
+PLAIN = (
+    b"\x1b[?1049l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[<u\x1b[?25h\x1b[?7h\x1b[0m\r"
+)
+"""Gives a terminal back: main screen, no mouse, no pasting marks, cursor, long lines wrapped."""
 COMMAND = (sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "watch")
 
 
@@ -32,9 +40,13 @@ def watch(run: str, ca: Path | None) -> None:
         UserError: there is no such run, or nothing is known of it; this is no terminal.
     """
     source = _source(run, ca)
-    if not sys.stdout.isatty() and WEB not in os.environ:
-        raise UserError("watch needs a terminal; for a script, use spnas-orch status RUN --json")
-    if WEB in os.environ:
+    if WEB not in os.environ and not is_terminal():
+        raise UserError(
+            "watch needs a terminal for input, output and errors, which it draws on; for a script, use spnas-orch status "
+            "RUN --json"
+        )
+    if WEB in os.environ or BESIDE in os.environ:
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # to leave the terminal in order, whoever has it then
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     app = app_of(source)
     signal.signal(signal.SIGHUP, lambda *_: os._exit(128 + signal.SIGHUP))  # nobody is left to draw for
@@ -45,10 +57,20 @@ def watch(run: str, ca: Path | None) -> None:
         raise SystemExit(app.return_code)  # Textual has told what is wrong with it
 
 
+def give_back(settings: list[Any]) -> None:
+    """Leave a terminal as it was before a view, with these settings of `termios.tcgetattr`."""
+    with suppress(OSError, termios.error):
+        termios.tcsetattr(sys.stdout, termios.TCSADRAIN, settings)
+        os.write(sys.stdout.fileno(), PLAIN)
+
+
 def _end_with(parent: int) -> None:
-    """End once whoever serves this view is gone, however it went: nobody would see it any more."""
+    """End once whoever serves this view, or drives the search beside it, is gone, however it went."""
+    settings = termios.tcgetattr(sys.stdout) if BESIDE in os.environ else None
     while os.getppid() == parent:
         time.sleep(LOOK_S)
+    if settings is not None:
+        give_back(settings)
     os._exit(1)
 
 

@@ -14,13 +14,14 @@ from typing import ClassVar
 
 import textual
 from immutables import Map
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 
 from lineage.events import Recorded
 from tui.control import Control
+from tui.keys import KeysInTurn
 from tui.plain import Plain
 from tui.screens.candidate import CandidateScreen
 from tui.screens.help import HelpScreen
@@ -45,7 +46,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class SpnasApp(App[None]):
+class SpnasApp(KeysInTurn):
     """Shows a run as `source` tells it; `clock` gives the time in UTC."""
 
     TITLE = "spnas-orch"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
-from lineage.wording import quantity
+from lineage.events import Resource
+from lineage.wording import amount
 
+RESOURCES: tuple[Resource, ...] = get_args(Resource)
 Progress = Literal["waiting", "running", "done"]
 
 
@@ -34,7 +36,7 @@ class PhaseView(NamedTuple):
     @property
     def total(self) -> int | None:
         """Candidates the step is expected to train; None while nobody can know."""
-        return self.max_sample or self.proposed or None
+        return self.max_sample or self.proposed or (1 if self.is_single else None)
 
 
 class ReignitionView(NamedTuple):
@@ -64,13 +66,13 @@ def _planned(step: str, section: object) -> PhaseView:
     algorithm, trainer = _part(section, "search_algorithm"), _part(section, "trainer")
     epochs, seeds = _count(trainer.get("epoch")) or 1, _count(algorithm.get("seeds_per_candidate")) or 1
     is_single = not algorithm and not _part(section, "audit")
-    limits = _part(_part(section, "search_space"), "limits")
+    limits = {} if is_single else _part(_part(section, "search_space"), "limits")
     return PhaseView(
         step,
         max_sample=_count(algorithm.get("max_sample")),
         epochs=epochs * seeds,
         is_single=is_single,
-        limits=tuple((name, quantity(value)) for name, value in limits.items() if isinstance(value, int | float)),
+        limits=tuple((one, amount(one, limits[one])) for one in RESOURCES if isinstance(limits.get(one), int | float)),
     )
 
 

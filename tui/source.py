@@ -69,6 +69,9 @@ class Source(Protocol):
     async def export(self, statement: str, file: str, /) -> None:
         """Write the whole answer of a SELECT as .csv, .json or .parquet. Raises SourceError."""
 
+    def is_file(self, file: str, /) -> bool:
+        """Whether `export` would replace one."""
+
     async def ask(self, request: dict[str, Any]) -> Recorded:
         """Ask the run for something: ``{"request": "pause"}``. The event that answers. Raises SourceError."""
 

@@ -114,10 +114,11 @@ async def follow(target: Target, after: int) -> AsyncGenerator[Recorded]:
             )
 
 
-async def heard(target: Target, after: int) -> AsyncGenerator[Heard]:
-    """As `follow`; also where the run stands, what its devices do, that it is silent, and that the broker is gone. Raises
-    as `follow`.
+async def heard(target: Target, after: int, gone_s: float | None = None) -> AsyncGenerator[Heard]:
+    """As `follow`; also where the run stands, what its devices do, that it is silent, and that the broker is gone, which is
+    tried again for `gone_s` (None: a minute). Raises as `follow`.
     """
+    gone_s = GONE_S if gone_s is None else gone_s
     last, gone_at, has_begun = after, None, False
     while True:
         try:
@@ -134,14 +135,14 @@ async def heard(target: Target, after: int) -> AsyncGenerator[Heard]:
             now = time.monotonic()
             if not has_begun or _is_refusal(error):
                 raise _unreached(target, error) from error
-            if gone_at is None:
-                gone_at = now
-                yield Gone(_reason(error))
-            elif now - gone_at > GONE_S:
+            is_new, gone_at = gone_at is None, now if gone_at is None else gone_at
+            if now - gone_at >= gone_s:
                 raise InfrastructureError(
-                    f"the broker on {_at(target)} did not come back within {GONE_S:.0f} s ({_reason(error)}); you have "
+                    f"the broker on {_at(target)} did not come back within {gone_s:.0f} s ({_reason(error)}); you have "
                     f"the events up to {last}: go on with --after {last}"
                 ) from error
+            if is_new:
+                yield Gone(_reason(error))
             await asyncio.sleep(PAUSE_S)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import termios
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyte
@@ -24,14 +25,14 @@ class Terminal:
 
     SIZE = (200, 50)
 
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, program: Sequence[str] = (COMMAND,), **environment: str) -> None:
         self._ours, theirs = pty.openpty()
         width, height = self.SIZE
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("hhhh", height, width, 0, 0))
         more = {"TERM": "xterm", "XDG_STATE_HOME": str(folder / "state"), "PROMPT_TOOLKIT_NO_CPR": "1"}
         found = {**os.environ, **more, **environment}
         self.process = subprocess.Popen(
-            [COMMAND, *arguments],
+            [*program, *arguments],
             cwd=folder,
             stdin=theirs,
             stdout=theirs,
@@ -58,6 +59,11 @@ class Terminal:
 
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
+
+    def answer(self, key: str) -> None:
+        """Answer a question that was read."""
+        time.sleep(0.5)
+        self.type(key)
 
     def hang_up(self) -> None:
         """As a window that is closed, or a connection that breaks."""

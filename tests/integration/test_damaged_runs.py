@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import random
 import shutil
 import signal
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from terminals import Terminal
 
 from lineage.wal import wal_of
 from orchestrator import cli
@@ -252,25 +251,10 @@ def test_watching_what_can_not_be_read_ends_with_the_reason(
 ) -> None:
     shutil.copytree(runs / "finished", tmp_path / "run")
     damage(tmp_path / "run" / "lineage.duckdb")
-    ours, theirs = pty.openpty()
-    try:
-        done = subprocess.run(
-            [COMMAND, "watch", "run"],
-            cwd=tmp_path,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            env={**os.environ, "TERM": "xterm"},
-        )
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert expected in last
-    assert "Traceback" not in done.stderr
+    with Terminal(tmp_path, "watch", "run") as terminal:
+        told = terminal.until(expected)
+        assert terminal.process.wait(60) == 2
+    assert "Traceback" not in told
 
 
 def test_a_run_whose_process_was_killed_is_told_from_one_that_ended(runs: Path) -> None:

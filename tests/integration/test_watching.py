@@ -10,11 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 from brokers import PROGRAM, Mosquitto
-from simulated import DECISIONS, EXAMPLE, Spnas, offered, paced, rows, wait_for
+from simulated import COMMAND, DECISIONS, EXAMPLE, Spnas, offered, paced, rows, wait_for
 from terminals import Screen, Terminal
 
 SEARCH = ("start", str(EXAMPLE / "sp_nas.yml"), "--simulate", "--run-dir", "run", "--speed")
-ALL_DONE = "run finished: all steps are done"
 
 
 @pytest.fixture
@@ -24,8 +23,9 @@ def expected(spnas: Spnas) -> object:
     return rows(spnas, "calm", DECISIONS)
 
 
-def is_over(spnas: Spnas) -> bool:
-    return spnas("status", "run").returncode == 0 and "finished" in spnas("status", "run").stdout
+def bus_of(search: int) -> psutil.Process:
+    (bus,) = [one for one in psutil.Process(search).children() if "orchestrator.live.bus_server" in one.cmdline()]
+    return bus
 
 
 def test_a_search_on_a_terminal_opens_the_view_and_its_lines_follow_it(
@@ -73,12 +73,12 @@ def test_a_live_run_is_paused_and_goes_on_from_another_terminal(run: Path, tmp_p
         terminal.sees("▶ running", "SIMULATED")
         terminal.type("p")
         terminal.sees("Pause?")
-        terminal.type("y")
+        terminal.answer("y")
         terminal.sees("‖ paused", "p goes on")
         assert "paused" in spnas("status", "run").stdout
         terminal.type("p")
         terminal.sees("y yes")
-        terminal.type("y")
+        terminal.answer("y")
         terminal.sees("▶ running")
         terminal.type("5")
         terminal.sees("tab completes a name")
@@ -106,9 +106,7 @@ def test_a_run_that_is_killed_looks_lost_and_one_that_is_resumed_runs_again(tmp_
 def test_a_search_that_is_suspended_and_a_bus_that_is_stuck_are_told_of(tmp_path: Path) -> None:
     with paced(tmp_path, "--speed", "40") as search:
         wait_for(lambda: "mqtt" in offered(tmp_path / "run"))
-        (bus,) = [
-            one for one in psutil.Process(search.pid).children() if "orchestrator.live.bus_server" in one.cmdline()
-        ]
+        bus = bus_of(search.pid)
         with Screen(tmp_path, "watch", "run") as terminal:
             terminal.sees("▶ running")
             for process, told in (
@@ -121,6 +119,51 @@ def test_a_search_that_is_suspended_and_a_bus_that_is_stuck_are_told_of(tmp_path
                 wait_for(lambda: "STALE" not in terminal.text())
             terminal.sees("▶ running")
         search.kill()
+
+
+def test_a_view_beside_a_search_that_is_killed_leaves_the_terminal(tmp_path: Path) -> None:
+    with Screen(tmp_path, *SEARCH, "40") as terminal:
+        terminal.sees("▶ running")
+        (view,) = [one for one in psutil.Process(terminal.process.pid).children() if "watch" in one.cmdline()]
+        terminal.process.kill()
+        wait_for(lambda: not view.is_running())
+        assert "Traceback" not in terminal.text()
+
+
+def test_a_view_that_nobody_would_see_is_not_opened(tmp_path: Path, finished: Path) -> None:
+    start = f"{COMMAND} start {EXAMPLE / 'sp_nas.yml'} --simulate --run-dir lines 2> errors"
+    command = f"{start}; {COMMAND} watch run < /dev/null"
+    with Terminal(tmp_path, program=("sh", "-c", command)) as terminal:
+        terminal.until("run lines finished: all steps are done")
+        terminal.until("watch needs a terminal")
+    assert "\x1b" not in (tmp_path / "errors").read_text()
+
+
+def test_a_bus_that_is_killed_leaves_a_view_of_the_files(tmp_path: Path) -> None:
+    with paced(tmp_path, "--speed", "40") as search:
+        wait_for(lambda: "mqtt" in offered(tmp_path / "run"))
+        with Screen(tmp_path, "watch", "run") as terminal:
+            terminal.sees("▶ running")
+            before = offered(tmp_path / "run")["mqtt"]
+            (bus,) = [
+                one for one in psutil.Process(search.pid).children() if "orchestrator.live.bus_server" in one.cmdline()
+            ]
+            bus.kill()
+            wait_for(lambda: offered(tmp_path / "run").get("mqtt") not in (None, before))
+            terminal.type("p")
+            terminal.sees("Pause?")
+            terminal.answer("y")
+            terminal.sees("‖ paused", "p goes on")
+            assert "STALE" not in terminal.text()
+        search.kill()
+
+
+def test_a_run_that_its_broker_does_not_know_is_told(run: Path, tmp_path: Path) -> None:
+    mqtt = offered(run)["mqtt"]
+    url = mqtt["url"].replace("mqtt://", f"mqtt://{mqtt['username']}@") + "/another"
+    with Terminal(tmp_path, "watch", url, SPNAS_MQTT_PASSWORD=mqtt["password"]) as terminal:
+        terminal.until("see its name, and that the run has this broker")
+        assert terminal.process.wait(30) == 2
 
 
 def test_a_run_is_watched_from_elsewhere_and_asked_with_its_key(run: Path, tmp_path: Path) -> None:
@@ -147,7 +190,7 @@ def test_a_run_is_watched_from_elsewhere_and_asked_with_its_key(run: Path, tmp_p
         time.sleep(0.5)
         terminal.type("1p")
         terminal.sees("Pause?")
-        terminal.type("y")
+        terminal.answer("y")
         terminal.sees("‖ paused")
 
 

@@ -167,7 +167,7 @@ def check_stalls(log: list[Event], reignite: dict[str, Any] | None) -> None:
     assert max(stalls.values(), default=0) <= (reignite["max_reignitions"] if reignite else 0)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(searches(), st.integers(1, 3), st.data())
 def test_every_search_ends_and_keeps_the_laws_and_is_the_same_after_a_kill(
     case: tuple[dict[str, Any], list[NetworkGiven]], slots: int, data: st.DataObject

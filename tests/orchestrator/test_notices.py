@@ -16,9 +16,8 @@ import yaml
 from orchestrator.config_faults import parse_config
 from orchestrator.config_file import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.general import General, Worker
+from orchestrator.general import General, PipeStep, Worker
 from orchestrator.notices import notices
-from orchestrator.sections import PipeStep
 
 ROOT = Path(__file__).parents[2]
 VEGA = sorted((ROOT / "tests" / "fixtures" / "vega").glob("*.yml"))

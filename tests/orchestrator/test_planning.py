@@ -100,7 +100,7 @@ LIMITED = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.fixed_dictionaries(LIMITED),
     st.sampled_from(["b_11-21-21-21_0-0-0-0", "r_1-1-2-1_0-1-0-0", "x(4x16d)_1-12-1-1_0-0-0-0"]),

@@ -77,7 +77,7 @@ def test_equal_aps_are_ranked_by_flops():
 
 
 @given(seed=st.integers(0, 50), slots=st.integers(1, 4))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_which_training_ends_first_changes_no_decision(seed: int, slots: int):
     config = configuration(reignite=REIGNITE) | {"general": {"seed": seed}}
     assert decisions(search(config, slots)) == decisions(search(config, slots, last_first=True))

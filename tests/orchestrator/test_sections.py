@@ -256,7 +256,7 @@ CONFIGURATIONS = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], max_examples=100)
 @given(CONFIGURATIONS)
 def test_every_configuration_that_can_be_used_survives_the_event_log(raw: dict[str, Any]):
     try:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +15,10 @@ import pytest
 
 from lineage.events import CandidateProposed, RunStarted
 from lineage.store import EventStore
+from orchestrator.errors import InfrastructureError
 from orchestrator.run_folder import RunFolder
 from orchestrator.viewing import LocalRun
-from tui.source import SourceError
+from tui.source import Contact, SourceError
 
 
 @pytest.fixture
@@ -89,3 +94,56 @@ async def test_why_and_logs_are_told_or_why_not(run: LocalRun, tmp_path: Path) -
     (tmp_path / "run" / "logs").mkdir()
     (tmp_path / "run" / "logs" / "j-s-0001.log").write_text("one\ntwo\n")
     assert (await run.log("s-0001", 1)) == ["two"]
+
+
+async def first_contacts(run: LocalRun, seconds: float) -> list[str]:
+    """How a run is heard, one after the other."""
+    told = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            async for news in run.news():
+                if isinstance(news, Contact):
+                    told.append(news.state)  # noqa: PERF401 - what came before the time was over
+    return told
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_run_that_is_over_while_its_process_stays_is_heard_once_and_a_lost_bus_is_asked_again(
+    run: LocalRun, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    heard = []
+
+    async def once(_target: object, _after: int, gone_s: float) -> AsyncIterator[Contact]:
+        heard.append(gone_s)
+        yield Contact("live")
+        if not ends:
+            raise InfrastructureError("the broker did not come back")
+
+    monkeypatch.setattr("orchestrator.viewing_remote.heard", once)
+    monkeypatch.setattr("orchestrator.viewing.POLL_S", 0.1)
+    monkeypatch.setattr(run, "_target", lambda: "its bus")
+    monkeypatch.setattr(RunFolder, "process", lambda _: 1)
+    assert set(await first_contacts(run, 2)) == {"live"}
+    assert len(heard) == 1 if ends else len(heard) > 3
+    assert set(heard) == {0}
+
+
+async def test_what_the_system_refuses_is_told(run: LocalRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(SourceError, match="no file that can be replaced"):
+        await run.export("SELECT 1", str(tmp_path / "pipe.csv"))
+    (tmp_path / "there.csv").touch()
+    assert [run.is_file(str(tmp_path / name)) for name in ("there.csv", "none.csv", "run")] == [True, False, False]
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(SourceError, match="gone"):
+        await run.query("SELECT 1", 1)
+
+
+async def test_of_a_long_log_the_end_is_read(run: LocalRun, tmp_path: Path) -> None:
+    (tmp_path / "run" / "logs").mkdir()
+    with (tmp_path / "run" / "logs" / "j-s-0001.log").open("wb") as log:
+        log.truncate(2**33)  # of which nothing is on the disk
+        log.seek(0, os.SEEK_END)
+        log.write(b"\nthe end\n")
+    assert (await run.log("s-0001", 1)) == ["the end"]

@@ -90,6 +90,9 @@ class StandIn:
             raise SourceError(str(error)) from error
         return Answer(tuple(found.columns), found.rows[:most_rows], len(found.rows) <= most_rows)
 
+    def is_file(self, file: str) -> bool:
+        return file == "there.csv"
+
     async def export(self, statement: str, file: str) -> None:
         if file.endswith(".exe"):
             raise SourceError(f"{file}: expected a name that ends with .csv, .json or .parquet")
@@ -118,6 +121,12 @@ class StandIn:
 def app_of(source: StandIn, last_seq: int = 22) -> SpnasApp:
     """The app, three seconds after an event."""
     return SpnasApp(source, clock=lambda: at(last_seq) + timedelta(seconds=3))
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question may be answered as soon as it is painted."""
+    monkeypatch.setattr("tui.screens.confirm.UNSEEN_S", 0.0)
 
 
 @pytest.fixture

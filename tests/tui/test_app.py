@@ -59,13 +59,16 @@ async def test_repeats_controls_and_ruled_out_networks_are_shown(made_up):
 
 
 async def test_limits_with_what_they_refused_and_the_queue_are_shown(made_up):
-    limits = {"flops": 4_200_000_000, "latency": 20}
-    config = {"pipeline": ["serial"], "serial": {"search_space": {"limits": limits}}}
+    limits = {"flops": 4_200_000_000, "latency": 20.5}
+    config = {
+        "pipeline": ["serial"],
+        "serial": {"search_algorithm": {"max_sample": 4}, "search_space": {"limits": limits}},
+    }
     refusing = made_up.proposed("s-0002", "s-0001", refused={"flops": 3, "duplicate": 1})
     source = made_up.StandIn([made_up.run_started(**config), made_up.proposed("s-0001"), refusing])
     async with made_up.app_of(source).run_test(size=(120, 30)) as pilot:
         await made_up.expect(
-            pilot, "serial limits: flops 4.2G, latency 20; refused 3 flops, 1 duplicate", "queue 2: s-0001 s-0002"
+            pilot, "serial limits: flops 4.2G, latency 20.5 ms; refused 3 flops, 1 duplicate", "queue 2: s-0001 s-0002"
         )
 
 
@@ -114,7 +117,7 @@ async def test_a_lost_run_says_how_to_go_on_and_its_jobs_do_not_age(made_up):
     [
         (RunPaused(by="ann"), "‖ paused by ann: what trains goes on to its end; p goes on"),
         (StopRequested(by="ann"), "■ stopping by ann: trainings finish their epoch"),
-        (RunStopped(reason="interrupted"), "■ interrupted (interrupted): go on with spnas-orch resume runs/digits"),
+        (RunStopped(reason="interrupted"), "■ interrupted: go on with spnas-orch resume runs/digits"),
         (RunFinished(outcome="failed", reason="no device left"), "✗ failed (no device left), best s-0002 AP 0.104"),
     ],
 )

@@ -3,10 +3,12 @@
 import re
 
 import pytest
+from textual import events
 from textual.binding import Binding
 
 from tui.app import SpnasApp
 from tui.screens.help import TEXT
+from tui.widgets.filter import Filter
 from tui.widgets.grid import Grid
 
 SIZE = (100, 30)
@@ -209,3 +211,40 @@ async def test_every_key_of_a_table_moves_its_cursor(made_up):
         ):
             await pilot.press(key)
             assert (grid.cursor_row, grid.cursor_column) == (row, column), key
+
+
+def in_one_go(app, *keys):
+    """As a slow line hands them on: all are there before the first is looked at."""
+    for key in keys:
+        app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+
+@pytest.mark.parametrize("keys", [("p", "y"), ("r", "enter"), ("x", "enter")])
+async def test_a_key_from_before_answers_no_question(made_up, monkeypatch, keys):
+    monkeypatch.setattr("tui.screens.confirm.UNSEEN_S", 0.3)
+    source = made_up.StandIn(made_up.running_run())
+    async with made_up.app_of(source).run_test(size=SIZE) as pilot:
+        await made_up.expect(pilot, "▶ running", "s-0004")
+        in_one_go(pilot.app, *keys)
+        await made_up.expect(pilot, {"p": "Pause?", "r": "Reignite now?", "x": "Cancel which job?"}[keys[0]])
+        assert source.asked == []
+        await pilot.pause(0.4)
+        await pilot.press(keys[1])
+        await pilot.pause()
+        assert len(source.asked) == 1
+
+
+async def test_keys_in_one_go_do_what_they_do_one_after_the_other(made_up):
+    source = made_up.StandIn(made_up.running_run())
+    async with made_up.app_of(source).run_test(size=SIZE) as pilot:
+        await made_up.expect(pilot, "▶ running")
+        in_one_go(pilot.app, "6", "slash", "p", "y", "enter")
+        await made_up.expect(pilot, "0 of the last")
+        assert pilot.app.screen.query_one(Filter).value == "py"
+        in_one_go(pilot.app, "escape", "5")
+        await made_up.expect(pilot, "tab completes a name")
+        in_one_go(pilot.app, "f7", "delete", "a", "b", "c", "backspace", "d", "e", "left", "left", "X")
+        await made_up.expect(pilot, "abXde")
+        in_one_go(pilot.app, "escape", "1", "p", "escape", "2", "question_mark", "q", "3")
+        await made_up.expect(pilot, "AP against flops")
+    assert source.asked == []

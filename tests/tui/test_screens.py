@@ -1,5 +1,6 @@
 """What the lineage, Pareto, candidate, SQL and log screens show, and what their own keys do."""
 
+import asyncio
 import gc
 
 import pytest
@@ -66,6 +67,18 @@ async def test_s_shows_the_path_from_the_seed(made_up):
         await made_up.expect(pilot, "s-0003")
 
 
+async def test_the_lineage_follows_what_becomes_of_a_candidate(made_up):
+    source = made_up.StandIn(made_up.running_run())
+    async with showing(made_up, source) as pilot:
+        await pilot.press("2")
+        shown = await made_up.expect(pilot, "s-0004")
+        assert "0.333" not in shown
+        source.tell(made_up.finished("j-0005", 0.333))
+        await made_up.expect(pilot, "s-0004*", "0.333", "4 candidates")
+        source.tell(made_up.proposed("s-0005", "s-0004"))
+        await made_up.expect(pilot, "s-0005", "5 candidates")
+
+
 async def test_m_marks_one_and_compares_it_with_another(made_up):
     async with showing(made_up, made_up.StandIn(made_up.whole_run())) as pilot:
         await pilot.press("2")
@@ -83,8 +96,9 @@ async def test_slash_filters_the_lineage_and_keeps_ancestors(made_up):
         await pilot.press("2")
         await made_up.expect(pilot, "s-0003")
         await pilot.press("slash", *"branch")
-        shown = await made_up.expect(pilot, "1 have 'branch' (with their ancestors)", "p-0001")
+        shown = await made_up.expect(pilot, "1 have 'branch' (with their ancestors, dim)", "p-0001")
         assert "s-0003" not in shown
+        assert pilot.app.screen.query_one("#tree", Grid).cell().value == "p-0001"
         await pilot.press("escape")
         await made_up.expect(pilot, "s-0003")
 
@@ -273,3 +287,43 @@ async def test_kept_statements_are_shared_and_a_strange_file_is_none(made_up, mo
         assert Kept(file).history() == []
     with pytest.raises(OSError, match="File exists"):
         Kept(tmp_path / "statements.json" / "none").save("mine", "SELECT 1")
+
+
+async def test_a_file_that_is_there_is_replaced_by_whoever_means_it(made_up, stored):
+    async with showing(made_up, stored) as pilot:
+        await pilot.press("5", "ctrl+j")
+        await made_up.expect(pilot, "rows in")
+        for answer, written in (("n", []), ("y", [("SELECT 1", "there.csv")])):
+            await pilot.press("ctrl+e")
+            await made_up.expect(pilot, "Write the whole answer to")
+            await pilot.press("ctrl+u", *"there.csv", "enter")
+            await made_up.expect(pilot, "Replace it?")
+            await pilot.press(answer)
+            await pilot.pause()
+            assert [file for _, file in stored.exported] == [file for _, file in written]
+
+
+async def test_of_another_candidate_nothing_is_shown_while_this_one_is_asked_for(made_up, stored, monkeypatch):
+    async with showing(made_up, stored) as pilot:
+        await pilot.press("4", "right_square_bracket", "right_square_bracket")
+        await made_up.expect(pilot, "f-0001 was proposed because")
+
+        async def never(_):
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(stored, "why", never)
+        await pilot.press("u")
+        shown = await made_up.expect(pilot, "p-0001", "asking ...")
+        assert "f-0001 was proposed" not in shown
+
+
+async def test_the_candidate_stays_in_sight_beside_far_columns(made_up):
+    async with made_up.app_of(made_up.StandIn(made_up.whole_run()), 40).run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await made_up.expect(pilot, "6 candidates", "s-0003")
+        await pilot.press(*["right"] * 8)
+        shown = await made_up.expect(pilot, "s-0003", "Inherited", "Whole code")
+        assert "Change" not in shown
+        grid = pilot.app.screen.query_one("#tree", Grid)
+        await pilot.click("#tree", offset=(3, 2))
+        assert grid.cursor_column == 0

@@ -5,6 +5,7 @@ import pytest
 from lineage.events import RunFinished, RunPaused, RunStopped
 from lineage.store import EventStore
 from tui.source import Contact, DeviceUse
+from tui.widgets.plot import AGAIN_S
 
 SIZES = {"80x24": (80, 24), "160x50": (160, 50)}
 SCREENS = {
@@ -59,7 +60,8 @@ def test_screen(snap_compare, made_up, stored, screen, size):
     keys, *texts = SCREENS[screen]
 
     async def wait(pilot):
-        await made_up.expect(pilot, "SIMULATED")
+        await made_up.expect(pilot, "SIMULATED", "97%", "0.00")  # the axis of a curve that is drawn
+        await pilot.pause(AGAIN_S + 0.2 if screen in ("question", "help") else 0)  # what is behind them is drawn
         for key in keys:
             await pilot.press(key)
             if key == "5":

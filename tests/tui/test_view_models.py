@@ -2,11 +2,14 @@
 
 from functools import reduce
 
+import pytest
+
 from lineage.events import CandidateAbandoned, Recorded, RunResumed, RunStopped, WorkerLost
 from lineage.story import LEADERS
 from tui.forecast import fraction
 from tui.lines import LINES
 from tui.view_models import SearchView, fold
+from tui.widgets import curve, plot
 
 
 def folded(events: list[Recorded], view: SearchView | None = None) -> SearchView:
@@ -31,7 +34,7 @@ def test_phases_come_from_the_configuration_and_count_their_own_candidates(made_
         2,
         1,
     )
-    assert (serial.total, parallel.total, full.total) == (6, 3, None)
+    assert (serial.total, parallel.total, full.total) == (6, 3, 1)
     assert (parallel.state, full.state) == ("waiting", "waiting")
 
 
@@ -169,3 +172,18 @@ def test_a_view_stays_small_however_long_the_run(made_up):
     assert not view.story.candidates
     assert not view.story.jobs
     assert view.leaders[0].candidate_id == "s-3000"
+
+
+def test_the_curve_has_neither_controls_nor_what_was_fully_trained(made_up):
+    numbers, aps = curve._aps(folded(made_up.recorded(made_up.repeated_run())).candidates)
+    ranked = [one.ap for one in folded(made_up.recorded(made_up.repeated_run())).leaders]
+    assert sorted(aps) == sorted(ranked)
+    assert len(numbers) == len(aps)
+
+
+@pytest.mark.parametrize(("width", "count"), [(100, 6), (24, 3), (8, 1), (0, 1)])
+def test_ticks_stand_apart(width, count):
+    ticks = plot._Quantities(lambda: width)
+    found = ticks.get_ticks(32_500_000, 35_000_000)
+    assert len(found) == count
+    assert len("  ".join(ticks.get_labels_for_ticks(found))) <= max(width, 7)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -75,6 +75,8 @@ class CandidateScreen(RunScreen):
                 self._job = job
                 self._load_later()
             return
+        if candidate is None or self._shown is None or candidate.candidate_id != self._shown.candidate_id:
+            self._clear()
         self._shown, self._job = candidate, job
         if candidate is None:
             self.query_one("#candidate-title", Static).update("no candidate yet")
@@ -88,6 +90,19 @@ class CandidateScreen(RunScreen):
         )
         self.query_one(Network).show(candidate, parent)
         self._load()
+
+    def _clear(self) -> None:
+        """Show nothing of another one while this one is asked for."""
+        self.query_one("#why-text", Static).update("asking ...")
+        for name in ("ap", "loss"):
+            self._plot(name, f"{name} by epoch: asking ...", ())
+        for grid in ("#candidate-events", "#candidate-log"):
+            self.query_one(grid, Grid).show(0, lambda _: ())
+
+    def _plot(self, name: str, title: str, known: Sequence[tuple[float, float]]) -> None:
+        plot = self.query_one(f"#{name}-plot", Plot)
+        plot.border_title = title
+        plot.draw(partial(_draw, np.array(known, dtype=float).reshape(-1, 2)))
 
     def on_mount(self) -> None:
         self.query_one("ContentTabs").focus()
@@ -130,12 +145,10 @@ class CandidateScreen(RunScreen):
             "SELECT epoch, avg(ap), avg(loss) FROM epochs JOIN jobs USING (job_id, attempt) "
             f"WHERE candidate_id = {literal(candidate.candidate_id)} GROUP BY epoch ORDER BY epoch"
         )
-        rows = () if answer is None else answer.rows
         for column, name in ((1, "ap"), (2, "loss")):
-            known = [(row[0], row[column]) for row in rows if row[column] is not None]
-            plot = self.query_one(f"#{name}-plot", Plot)
-            plot.border_title = f"{name} by epoch" + ("" if known else ": no epoch has ended yet")
-            plot.draw(partial(_draw, np.array(known, dtype=float).reshape(-1, 2)))
+            known = [] if answer is None else [(row[0], row[column]) for row in answer.rows if row[column] is not None]
+            nothing = ": the tables can't be asked" if answer is None else ": no epoch has ended yet"
+            self._plot(name, f"{name} by epoch" + ("" if known else nothing), known)
 
     @work(exclusive=True, group="pane")
     async def _why(self, candidate: Candidate) -> None:

@@ -26,7 +26,8 @@ class Compare(ModalScreen[None]):
         self._rows = rows(candidates, candidates.by_id[one], candidates.by_id[other])
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog wide"):
+        with Vertical(classes="dialog wide") as dialog:
+            dialog.border_title = "Side by side; what differs is marked (esc closes)"
             grid = Grid(self._columns)
             grid.show(len(self._rows), self._rows.__getitem__)
             yield grid

@@ -42,6 +42,7 @@ class LineageScreen(RunScreen):
         Binding("plus,equals_sign", "unfold_all", "Show all", show=False),
         Binding("s", "path", "Path"),
         Binding("m", "mark", "Mark"),
+        Binding("escape", "end_filter", show=False),
     ]
 
     def __init__(self) -> None:
@@ -53,38 +54,41 @@ class LineageScreen(RunScreen):
         self._path_of: str | None = None
         self._marked: str | None = None
         self._words = ""
+        self._found: set[str] = set()  # what has the words
 
     def parts(self) -> Iterator[Widget]:
         yield Filter("id, code, morphism, phase or state")
         yield Static(id="lineage-note", markup=False)
-        yield Grid(COLUMNS, id="tree")
+        yield Grid(COLUMNS, is_first_fixed=True, id="tree")
 
     def on_mount(self) -> None:
         self.query_one("#tree").focus()
 
     def show(self, state: State) -> None:
-        changed = state.view.candidates is not self._view.candidates
-        if (
-            state.view.candidates.finished is not self._view.candidates.finished
-            or state.view.ruled_out != self._view.ruled_out
-        ):
-            weighed = pareto.points(state.view.candidates, pareto.objectives(state.view))
+        candidates, before = state.view.candidates, self._view.candidates
+        if candidates.finished is not before.finished or state.view.ruled_out != self._view.ruled_out:
+            weighed = pareto.points(candidates, pareto.objectives(state.view))
             self._front = {point.candidate_id for point in pareto.front(weighed)}
         self._view = state.view
-        if changed:
+        if candidates.order is not before.order or (self._words and candidates is not before):
             self._refill()
+        elif candidates is not before:
+            self.query_one("#tree").refresh()  # the same rows with other cells
 
     def action_filter(self) -> None:
         self.query_one(Filter).open()
+
+    def action_end_filter(self) -> None:
+        self.query_one(Filter).action_close()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._words = event.value
         if event.value:
             self._path_of = None
         self._refill()
-
-    def on_filter_closed(self) -> None:
-        self.query_one("#tree").focus()
+        first = next((number for number, row in enumerate(self._rows) if row.candidate_id in self._found), None)
+        if first is not None:
+            self.query_one("#tree", Grid).move_to(first)
 
     def on_grid_chosen(self, event: Grid.Chosen) -> None:
         self.spnas.open_candidate(self._rows[event.row].candidate_id)
@@ -140,9 +144,9 @@ class LineageScreen(RunScreen):
     def _wanted(self, candidates: Candidates) -> list[TreeRow]:
         if self._path_of is not None:
             return [TreeRow(one, "", False) for one in lineage_rows.path(candidates, self._path_of)]
+        self._found = set(lineage_rows.matching(candidates, self._words)) if self._words.strip() else set()
         if self._words.strip():
-            found = lineage_rows.matching(candidates, self._words)
-            return lineage_rows.tree(candidates, (), lineage_rows.with_ancestors(candidates, found))
+            return lineage_rows.tree(candidates, (), lineage_rows.with_ancestors(candidates, self._found))
         return lineage_rows.tree(candidates, self._folded)
 
     def _note(self) -> str:
@@ -150,8 +154,7 @@ class LineageScreen(RunScreen):
         if self._path_of is not None:
             parts.append(f"the path from the seed to {self._path_of}")
         elif self._words.strip():
-            found = len(lineage_rows.matching(self._view.candidates, self._words))
-            parts.append(f"{found} have {self._words.strip()!r} (with their ancestors)")
+            parts.append(f"{len(self._found)} have '{self._words.strip()}' (with their ancestors, dim)")
         elif self._folded:
             parts.append(f"{len(self._folded)} folded")
         if self._marked is not None:
@@ -166,6 +169,8 @@ class LineageScreen(RunScreen):
         sign = "*" if row.candidate_id in self._front else ""
         name = f"{row.guides}{row.candidate_id}{sign}" + (f" [+{row.hidden}]" if row.hidden else "")
         look = "mark" if row.candidate_id == self._marked else "strong" if sign else "plain"
+        if self._found and row.candidate_id not in self._found:
+            look = "dim"
         inherited, residual = candidate.share_inherited, candidate.residual
         return (
             Cell(name, look, row.candidate_id),

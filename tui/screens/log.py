@@ -31,7 +31,10 @@ class LogScreen(RunScreen):
     """The last lines told; it follows the end while the cursor is there."""
 
     NAME: ClassVar[str] = "Log"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "only_this_kind", "This kind")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "only_this_kind", "This kind"),
+        Binding("escape", "end_filter", show=False),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,6 +66,9 @@ class LogScreen(RunScreen):
     def action_filter(self) -> None:
         self.query_one(Filter).open()
 
+    def action_end_filter(self) -> None:
+        self.query_one(Filter).action_close()
+
     def action_only_this_kind(self) -> None:
         row = self.query_one("#log-lines", Grid).cursor_row
         if row < len(self._lines):
@@ -74,9 +80,6 @@ class LogScreen(RunScreen):
         self._words = tuple(event.value.split())
         self._lines = [line for line in self._view.lines.after(0) if matches(line, self._words)]
         self._refill()
-
-    def on_filter_closed(self) -> None:
-        self.query_one("#log-lines").focus()
 
     def on_grid_chosen(self, event: Grid.Chosen) -> None:
         subject_id = self._lines[event.row].subject_id

@@ -17,7 +17,7 @@ from textual.worker import Worker
 
 from tui.queries import NAMES, Kept, completions
 from tui.screens.ask import Ask
-from tui.screens.confirm import Choice
+from tui.screens.confirm import Choice, Confirm
 from tui.screens.run import RunScreen
 from tui.source import Answer, SourceError
 from tui.widgets.grid import Cell, Column, Grid
@@ -61,9 +61,9 @@ class SqlScreen(RunScreen):
     NAME: ClassVar[str] = "SQL"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+j,f5", "run", "Run", key_display="^j"),
-        Binding("escape", "stop_query", "Cancel"),
+        Binding("escape", "stop_query", "Stop"),
         Binding("ctrl+s", "keep", "Keep"),
-        Binding("ctrl+o", "open_kept", "Kept"),
+        Binding("ctrl+o", "open_kept", "Kept", show=False),
         Binding("ctrl+e", "export", "Export", priority=True),  # the editor has it for the end of a line
     ]
 
@@ -109,7 +109,7 @@ class SqlScreen(RunScreen):
             note.update(str(error))
             return
         except asyncio.CancelledError:
-            if number == self._number:  # no other was asked since
+            if number == self._number:  # nothing else was asked since
                 note.update("cancelled")
             raise
         self._asked = statement
@@ -171,9 +171,15 @@ class SqlScreen(RunScreen):
         self.app.push_screen(Choice("Which statement?", "", options), chosen)
 
     def action_export(self) -> None:
+        def write(file: str) -> None:
+            self._worker = self.run_worker(partial(self._export, self._asked, file), exclusive=True, group="query")
+
         def named(file: str | None) -> None:
-            if file:
-                self._worker = self.run_worker(partial(self._export, self._asked, file), exclusive=True, group="query")
+            if file and self.spnas.source.is_file(file):
+                text = f"{file} is there already, and what is in it would be lost."
+                self.app.push_screen(Confirm("Replace it?", text), lambda is_meant: write(file) if is_meant else None)
+            elif file:
+                write(file)
 
         if self._asked:
             self.app.push_screen(Ask("Write the whole answer to (.csv, .json, .parquet)", "answer.csv"), named)
@@ -182,13 +188,15 @@ class SqlScreen(RunScreen):
 
     async def _export(self, statement: str, file: str) -> None:
         note = self.query_one("#sql-note", Static)
+        number = self._number = self._number + 1
         note.update(f"writing {file} ... (esc cancels)")
         try:
             await self.spnas.source.export(statement, file)
         except SourceError as error:
             note.update(str(error))
         except asyncio.CancelledError:
-            note.update("cancelled: nothing is written")
+            if number == self._number:
+                note.update("cancelled: nothing is written")
             raise
         else:
             note.update(f"written to {file}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tui.candidates import Candidates
+from tui.candidates import Candidate, Candidates
 from tui.view_models import SearchView
 from tui.widgets.plot import Canvas, Plot, Points
 
@@ -38,12 +38,17 @@ def _draw(canvas: Canvas, view: SearchView) -> None:
         canvas.vertical(max(0.5, one.after + 0.5), "stall" if one.trigger == "stall" else "mark")
 
 
+def _is_ranked(candidate: Candidate) -> bool:
+    """Controls are there to be compared with; what was fully trained is on another scale."""
+    return not candidate.is_control and candidate.phase != "fullytrain"
+
+
 def _aps(candidates: Candidates) -> tuple[Points, Points]:
     """Number of outcome, from 1, and AP; of those within the limits."""
     numbers, aps = [], []
     for number in range(len(candidates.finished)):
         candidate = candidates.by_id[candidates.finished[number]]
-        if candidate.ap is not None and candidate.state == "trained" and candidate.phase != "fullytrain":
+        if candidate.ap is not None and candidate.state == "trained" and _is_ranked(candidate):
             numbers.append(number + 1)
             aps.append(candidate.ap)
     return np.array(numbers, dtype=float), np.array(aps, dtype=float)

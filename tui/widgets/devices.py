@@ -50,6 +50,8 @@ class DeviceLines(Panel):
             waits = state.view.blocked.get(device)
             blocked = (("  waits: " + waits, "$text-warning"),) if waits else ()
             lines.append(Content.assemble((head, "bold"), *doing, *blocked))
+        if lines and state is not None and not state.is_live:
+            lines.insert(0, Content.styled("as they were when the run was last heard of", "dim"))
         return lines or [Content.styled("no worker is running", "dim")]
 
     def _job(self, job: Job, kind_width: int, width: int, now: datetime) -> tuple[str | tuple[str, str], ...]:

@@ -15,7 +15,7 @@ TIME_WIDTH = 7
 
 
 class EventLog(Widget):
-    """Time since the run began, and what happened: as many of the last lines as there is room for."""
+    """Time since the run began, and what happened: the last lines there is room for, and of the last one its beginning."""
 
     BORDER_TITLE = "Events"
 
@@ -32,10 +32,11 @@ class EventLog(Widget):
         width, height = self.content_size
         rows: list[Content] = []
         for line in reversed(self._lines.after(self._lines.told - height)):
-            rows[:0] = _wrapped(line, width)
-            if len(rows) >= height:
+            wrapped = _wrapped(line, width)
+            if rows and len(rows) + len(wrapped) > height:
                 break
-        return Content("\n").join(rows[-height:])
+            rows[:0] = wrapped[:height]
+        return Content("\n").join(rows)
 
 
 def _wrapped(line: Line, width: int) -> list[Content]:

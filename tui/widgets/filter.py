@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.widgets import Input
+
+from tui.widgets.grid import Grid
 
 
 class Filter(Input):
-    """Hidden until it is opened; escape empties and hides it."""
+    """Hidden until it is opened, for the table of its screen; closing empties and hides it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "End filter")]
-
-    class Closed(Message):
-        """Whatever was filtered has the keys again."""
 
     def __init__(self, placeholder: str) -> None:
         super().__init__(placeholder=placeholder, compact=True)
@@ -27,10 +25,13 @@ class Filter(Input):
 
     def action_close(self) -> None:
         self.value = ""
-        self.display = False
-        self.post_message(self.Closed())
+        self._leave()
 
     def on_input_submitted(self) -> None:
         """What was typed stays."""
+        self._leave()
+
+    def _leave(self) -> None:
+        """What is filtered has the keys again."""
         self.display = bool(self.value)
-        self.post_message(self.Closed())
+        self.screen.query_one(Grid).focus()

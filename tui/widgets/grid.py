@@ -76,8 +76,16 @@ class Grid(ScrollView, can_focus=True):
     class Chosen(Highlighted):
         """Enter, or a click on the row that has the cursor."""
 
-    def __init__(self, columns: Sequence[Column] = (), *, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column] = (),
+        *,
+        is_first_fixed: bool = False,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
         super().__init__(id=id, classes=classes)
+        self._is_first_fixed = is_first_fixed
         self._columns = tuple(columns)
         self._widths = [cell_len(column.title) for column in self._columns]
         self._row: Callable[[int], Row] = lambda _: ()
@@ -131,7 +139,10 @@ class Grid(ScrollView, can_focus=True):
             if number >= self.row_count:
                 return Strip.blank(width, self._base)
             strip = Strip(self._segments(self._row(number), None, number == self.cursor_row))
-        return strip.crop_extend(left, left + width, self._base)
+        if not self._is_first_fixed or not left:
+            return strip.crop_extend(left, left + width, self._base)
+        first = min(self._fixed, width)
+        return Strip.join([strip.crop(0, first), strip.crop_extend(left + first, left + width, self._base)])
 
     def on_resize(self) -> None:
         self._measure()
@@ -140,7 +151,7 @@ class Grid(ScrollView, can_focus=True):
         row = event.y - 1 + self.scroll_offset.y
         if event.y < 1 or row >= self.row_count:
             return
-        self.cursor_column = self._column_at(event.x + self.scroll_offset.x)
+        self.cursor_column = self._column_at(event.x if event.x < self._fixed else event.x + self.scroll_offset.x)
         was_there = row == self.cursor_row
         self.move_to(row)
         if was_there and event.chain > 1:
@@ -201,7 +212,14 @@ class Grid(ScrollView, can_focus=True):
         """The headings cover the first line."""
         left = sum(self._widths[: self.cursor_column]) + len(GAP) * self.cursor_column
         width = self._widths[self.cursor_column] if self._widths else 1
+        if self.cursor_column:  # beside what stays
+            left, width = left - self._fixed, width + self._fixed
         self.scroll_to_region(Region(left, self.cursor_row, width, 2), animate=False, immediate=True, force=True)
+
+    @property
+    def _fixed(self) -> int:
+        """Cells on the left that stay."""
+        return self._widths[0] + len(GAP) if self._is_first_fixed and self._widths else 0
 
     def _column_at(self, x: int) -> int:
         right = 0

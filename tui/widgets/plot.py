@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
@@ -23,7 +24,17 @@ AGAIN_S = 0.5
 
 
 class _Quantities(NumericAxisFormatter):
-    """Ticks in three digits and a suffix."""
+    """Ticks in three digits and a suffix, as many as stand apart in the cells that `width` gives."""
+
+    def __init__(self, width: Callable[[], int]) -> None:
+        super().__init__()
+        self._width = width
+
+    def get_ticks(self, min_: float, max_: float, max_ticks: int = 8) -> list[float]:
+        ticks = list(super().get_ticks(min_, max_, max_ticks))
+        widest = max(map(len, self.get_labels_for_ticks(ticks)), default=0)
+        most = max(1, self._width() // (widest + 2))
+        return ticks[:: math.ceil(len(ticks) / most) or 1]
 
     def get_labels_for_ticks(self, ticks: object) -> list[str]:
         return [quantity(float(tick)) for tick in ticks]  # type: ignore[attr-defined]
@@ -40,7 +51,7 @@ class Canvas(PlotWidget, inherit_bindings=False, can_focus=False):
 
     def on_mount(self) -> None:
         self.margin_top, self.margin_bottom, self.margin_left = self.MARGINS
-        self.set_x_formatter(_Quantities())
+        self.set_x_formatter(_Quantities(lambda: self.inside.width))
 
     @property
     def inside(self) -> Region:

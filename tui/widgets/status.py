@@ -98,21 +98,25 @@ class Tabs(Widget):
 
 
 class Banner(Static):
-    """How the run ended, or why it stands still, and what to do next; hidden while it runs."""
+    """How the run ended, or why it stands still or can't be heard, and what to do next; hidden while it runs."""
 
     TOLD: ClassVar[tuple[Status, ...]] = ("paused", "stopping", "lost", "interrupted", "finished", "failed")
 
     def show(self, state: State) -> None:
         for status in self.TOLD:
             self.set_class(state.status == status, f"-{status}")
-        self.set_class(state.status in self.TOLD, "-told")
-        if state.status in self.TOLD:
+        is_away = state.contact.state == "away"
+        self.set_class(is_away, "-away")
+        self.set_class(state.status in self.TOLD or is_away, "-told")
+        if is_away:
+            self.update(Content(f"STALE: what is shown may be old; {state.contact.note or 'it is tried again'}"))
+        elif state.status in self.TOLD:
             self.update(self._text(state))
 
     def _text(self, state: State) -> Content:
         view, status, sign = state.view, state.status, SIGNS[state.status]
         simulated = "simulated run " if view.story.simulated else ""
-        reason = f" ({view.reason})" if view.reason else ""
+        reason = f" ({view.reason})" if view.reason not in ("", status) else ""
         match status:
             case "paused":
                 return Content(f"{sign} {simulated}paused {view.reason}: what trains goes on to its end; p goes on")
