@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WEB = "TEXTUAL_DRIVER"  # set by what serves a view to a browser
 BESIDE = "SPNAS_BESIDE"  # set by a search for the view on its terminal
 LOOK_S = 0.2
+OUTPUT = 1  # by its number: Textual puts something else in the place of sys.stdout
 PLAIN = (
     b"\x1b[?1049l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[<u\x1b[?25h\x1b[?7h\x1b[0m\r"
 )
@@ -60,13 +61,13 @@ def watch(run: str, ca: Path | None) -> None:
 def give_back(settings: list[Any]) -> None:
     """Leave a terminal as it was before a view, with these settings of `termios.tcgetattr`."""
     with suppress(OSError, termios.error):
-        termios.tcsetattr(sys.stdout, termios.TCSADRAIN, settings)
-        os.write(sys.stdout.fileno(), PLAIN)
+        termios.tcsetattr(OUTPUT, termios.TCSADRAIN, settings)
+        os.write(OUTPUT, PLAIN)
 
 
 def _end_with(parent: int) -> None:
     """End once whoever serves this view, or drives the search beside it, is gone, however it went."""
-    settings = termios.tcgetattr(sys.stdout) if BESIDE in os.environ else None
+    settings = termios.tcgetattr(OUTPUT) if BESIDE in os.environ else None
     while os.getppid() == parent:
         time.sleep(LOOK_S)
     if settings is not None:

@@ -121,12 +121,15 @@ def test_a_search_that_is_suspended_and_a_bus_that_is_stuck_are_told_of(tmp_path
         search.kill()
 
 
-def test_a_view_beside_a_search_that_is_killed_leaves_the_terminal(tmp_path: Path) -> None:
-    with Screen(tmp_path, *SEARCH, "40") as terminal:
+def test_a_view_beside_a_search_that_is_killed_leaves_the_terminal_to_the_shell(tmp_path: Path) -> None:
+    command = f"{COMMAND} {' '.join(SEARCH)} 40; echo back in the shell; exec sleep 60"
+    with Screen(tmp_path, program=("sh", "-c", command)) as terminal:
         terminal.sees("▶ running")
-        (view,) = [one for one in psutil.Process(terminal.process.pid).children() if "watch" in one.cmdline()]
-        terminal.process.kill()
-        wait_for(lambda: not view.is_running())
+        (search,) = psutil.Process(terminal.process.pid).children()
+        (view,) = [one for one in search.children() if "watch" in one.cmdline()]
+        search.kill()
+        wait_for(lambda: not view.is_running() or view.status() == psutil.STATUS_ZOMBIE)
+        terminal.sees("back in the shell")
         assert "Traceback" not in terminal.text()
 
 
