@@ -61,11 +61,15 @@ def test_a_search_goes_on_when_its_terminal_is_closed(tmp_path: Path, spnas: Spn
     assert rows(spnas, "run", DECISIONS) == expected
 
 
-def test_ctrl_c_beside_a_search_is_explained_and_stops_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_beside_a_search_is_explained_and_stops_nothing(tmp_path: Path, spnas: Spnas) -> None:
     with Screen(tmp_path, *SEARCH, "40") as terminal:
         terminal.sees("▶ running")
         terminal.type("\x03")
-        terminal.sees("q closes this view")
+        terminal.sees("q closes this view", "▶ running")
+        count = "SELECT count(*) AS n FROM events"
+        before = rows(spnas, "run", count)
+        wait_for(lambda: rows(spnas, "run", count) != before)
+        assert terminal.process.poll() is None
 
 
 def test_a_live_run_is_paused_and_goes_on_from_another_terminal(run: Path, tmp_path: Path, spnas: Spnas) -> None:

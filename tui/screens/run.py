@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -31,9 +32,9 @@ class RunScreen(Screen[None]):
         yield from self.parts()
         yield Footer(show_command_palette=False)
 
+    @abstractmethod
     def parts(self) -> Iterator[Widget]:
         """What is between the bars."""
-        raise NotImplementedError
 
     @property
     def spnas(self) -> SpnasApp:
