@@ -8,6 +8,7 @@ import duckdb
 import pydantic_core
 
 from lineage.errors import QueryError
+from lineage.literals import literal
 
 _END = b";"
 
@@ -34,7 +35,7 @@ def must_be_select(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise QueryError("PIVOT has to say which values become columns, as in PIVOT events ON kind IN ('JobAssigned')")
     if len(statements) != 1:
         raise QueryError(f"expected one SELECT, found {len(statements)} statements")
-    (serialized,) = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchone() or ("",)
+    (serialized,) = cursor.execute(f"SELECT json_serialize_sql({literal(sql)})").fetchone() or ("",)
     if pydantic_core.from_json(serialized)["error"]:
         kind = statements[0].type.name
         found = _first_word(sql) if kind == "SELECT" else kind  # the parser makes SELECTs of some PRAGMAs

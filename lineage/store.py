@@ -31,6 +31,7 @@ from lineage.errors import (
     StoreNotFound,
 )
 from lineage.events import Event, Recorded
+from lineage.literals import literal
 from lineage.log_rows import AS_JSON, event_id, log_row, must_be_whole, page_of, recorded_of
 from lineage.room import must_have_room
 from lineage.statements import must_be_select
@@ -220,24 +221,22 @@ class EventStore:
         Raises:
             StoreError: an event was written by another version and can't be read.
         """
-        wanted = "" if kinds is None else "AND kind IN (SELECT unnest(?))"
+        wanted = "" if kinds is None else f"AND kind IN (SELECT unnest({literal(kinds)}))"
         if not settled_epochs:
             wanted += f" AND NOT ({_SETTLED_EPOCHS})"
-        where = f"FROM events WHERE seq > ? AND seq <= ? {wanted}"
-        more = [] if kinds is None else [list(kinds)]
         last = self._read("SELECT coalesce(max(seq), 0) FROM events")[0][0]
         for first in range(after_seq, last, _PAGE):
-            within = (first, min(last, first + _PAGE), *more)
-            ((page, longest),) = self._read(f"SELECT {AS_JSON}, max(length(payload)) {where}", *within)
+            where = f"FROM events WHERE seq > {first} AND seq <= {min(last, first + _PAGE)} {wanted}"
+            ((page, longest),) = self._read(f"SELECT {AS_JSON}, max(length(payload)) {where}")
             try:
                 yield from page_of(page, longest)
             except pydantic.ValidationError:
-                for row in self._read(f"SELECT seq, event_id, ts, payload {where} ORDER BY seq", *within):
+                for row in self._read(f"SELECT seq, event_id, ts, payload {where} ORDER BY seq"):
                     yield recorded_of(row)  # raises, with which it is
 
-    def _read(self, sql: str, *parameters: object) -> list[Any]:
+    def _read(self, sql: str) -> list[Any]:
         with translated(f"the events of {self.path} can't be read"), self._connection.cursor() as cursor:
-            return cursor.execute(sql, parameters).fetchall()
+            return cursor.execute(sql).fetchall()
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> QueryResult:
         """Rows of a single SELECT; files and network are out of its reach.

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections import ChainMap, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
-from typing import Any
 
 import duckdb
 from pydantic_core import to_json
 
 from lineage.errors import StoreError
 from lineage.events import Recorded
+from lineage.literals import literal
 from lineage.projections import project
 from lineage.rows import KEYS, Address, Values, address
 
@@ -75,8 +74,8 @@ class Tables:
         keys = KEYS[table]
         if len(rows) <= _LITERAL_ROWS:
             for row in rows:
-                assignments = ", ".join(f"{column} = {_literal(row[column])}" for column in columns)
-                matches = " AND ".join(f"{key} = {_literal(row[key])}" for key in keys)
+                assignments = ", ".join(f"{column} = {literal(row[column])}" for column in columns)
+                matches = " AND ".join(f"{key} = {literal(row[key])}" for key in keys)
                 self._connection.execute(f"UPDATE {table} SET {assignments} WHERE {matches}")
             return
         types = {column: self._types[table][column] for column in (*keys, *columns)}
@@ -110,7 +109,7 @@ def column_types(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, s
 def insert(connection: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str], rows: list[Values]) -> None:
     """Insert whole rows."""
     if len(rows) <= _LITERAL_ROWS:
-        values = ", ".join(f"({', '.join(_literal(row[column]) for column in types)})" for row in rows)
+        values = ", ".join(f"({', '.join(literal(row[column]) for column in types)})" for row in rows)
         connection.execute(f"INSERT INTO {table} VALUES {values}")
         return
     for some in _slices(rows):
@@ -129,16 +128,3 @@ def _unnested(types: Mapping[str, str]) -> str:
 def _json(rows: list[Values], columns: Iterable[str]) -> str:
     selected = [{column: row[column] for column in columns} for row in rows]
     return to_json(selected, inf_nan_mode="constants").decode()
-
-
-def _literal(value: Any) -> str:
-    match value:
-        case None:
-            return "NULL"
-        case bool() | int():
-            return str(value)
-        case float() | datetime():
-            return f"'{value}'"  # as text that the column reads exactly: 0.1 alone would be a DECIMAL
-        case str():
-            return "'" + value.replace("'", "''").replace("\0", "' || chr(0) || '") + "'"
-    return f"[{', '.join(map(_literal, value))}]"

@@ -45,11 +45,6 @@ class Answer:
 News = Sequence[Recorded] | Contact | tuple[DeviceUse, ...]
 
 
-def literal(text: str) -> str:
-    """A text in SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 class Source(Protocol):
     """A run, from this machine or another."""
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.resources
+from functools import cache
 
 import duckdb
 
 from lineage.errors import StoreEmpty, StoreTooNew, StoreTooOld
+from lineage.literals import literal
 
 _VERSION_TABLE = """
 CREATE TABLE schema_version (
@@ -25,6 +27,7 @@ _LOG = ("events", "schema_version")
 _LOG_MIGRATION = 1
 
 
+@cache
 def migrations() -> dict[int, tuple[str, str]]:
     """(file name, SQL) of each migration by its number, in order."""
     files = [file for file in importlib.resources.files(__name__).iterdir() if file.name.endswith(".sql")]
@@ -49,7 +52,8 @@ def migrate(connection: duckdb.DuckDBPyConnection, new: bool) -> bool:
     missing = [(number, *migration) for number, migration in migrations().items() if number not in done]
     for number, name, sql in missing:
         connection.execute(sql)
-        connection.execute("INSERT INTO schema_version VALUES (?, ?, ?)", [number, name, program_version()])
+        values = f"{number}, {literal(name)}, {literal(program_version())}"
+        connection.execute(f"INSERT INTO schema_version VALUES ({values})")
     return bool(missing)
 
 
@@ -85,6 +89,7 @@ def check(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
+@cache
 def program_version() -> str:
     """Version of spnas-orch."""
     return importlib.metadata.version("spnas-orch")

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from trainers.data import digits
+
 COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
 SMALL = {
     "general.worker.cpu_workers": 2,
@@ -18,6 +20,14 @@ SMALL = {
     "parallel.search_algorithm.max_sample": 1,
     "fullytrain.trainer.epoch": 1,
 }
+
+FEW = digits.Size(train=80, val=30, train_crops=300, val_crops=100)
+
+
+def init(folder: Path) -> None:
+    """The example in a folder, with fewer images than it makes by itself."""
+    subprocess.run([COMMAND, "init"], cwd=folder, check=True, capture_output=True, timeout=60)
+    digits.make(folder / "data" / "digits", FEW)
 
 
 def ask(run: Path, query: str) -> list[dict[str, Any]]:

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from real import COMMAND, SMALL, ask, children, gone
+from real import COMMAND, SMALL, ask, children, gone, init
 
 SETTINGS = {name: value for name, value in SMALL.items() if name.split(".")[0] in ("general", "serial")} | {
     "pipeline": "[serial]",
+    "general.worker.cpu_workers": 1,
     "general.keep_checkpoints": 0,
     "serial.search_algorithm.max_sample": 4,
 }
@@ -65,7 +66,7 @@ class Live:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faults")
-    subprocess.run([COMMAND, "init"], cwd=folder, check=True, capture_output=True, timeout=60)
+    init(folder)
     return folder
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real import COMMAND, SMALL, ask, children, gone
+from real import COMMAND, SMALL, ask, children, gone, init
 from safetensors import safe_open
 
 KILL_AFTER_JOBS = 2
@@ -21,7 +21,7 @@ KILL_AFTER_JOBS = 2
 def killed_and_resumed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
     """A run folder, and the jobs that had finished when its orchestrator was killed."""
     folder = tmp_path_factory.mktemp("real")
-    subprocess.run([COMMAND, "init"], cwd=folder, check=True, capture_output=True, timeout=60)
+    init(folder)
     overrides = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     command = [COMMAND, "start", "sp_nas.yml", "--run-dir", "run", *overrides]

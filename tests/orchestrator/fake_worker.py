@@ -43,11 +43,10 @@ def main() -> None:
             once.write_text("")
             os._exit(9)
         if mode == "fork_and_finish" and not once.exists():
-            once.write_text("")
-            if os.fork() == 0:
-                once.write_text(str(os.getpid()))
+            if (child := os.fork()) == 0:
                 time.sleep(60)
                 os._exit(0)
+            once.write_text(str(child))
         if mode == "refuse_later" and job.job_id != "j-s-0001":
             once.touch()
             os._exit(9)

@@ -14,11 +14,12 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane
 
+from lineage.literals import literal
 from lineage.story import Job
 from tui.candidates import Candidate
 from tui.facts import facts
 from tui.screens.run import RunScreen
-from tui.source import Answer, SourceError, literal
+from tui.source import Answer, SourceError
 from tui.state import State
 from tui.widgets.grid import Cell, Column, Grid
 from tui.widgets.network import Network
