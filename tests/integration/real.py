@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from trainers.data import digits
 
@@ -28,15 +26,6 @@ def init(folder: Path) -> None:
     """The example in a folder, with fewer images than it makes by itself."""
     subprocess.run([COMMAND, "init"], cwd=folder, check=True, capture_output=True, timeout=60)
     digits.make(folder / "data" / "digits", FEW)
-
-
-def ask(run: Path, query: str) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [COMMAND, "sql", str(run), query, "--format", "json"], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    result: list[dict[str, Any]] = json.loads(done.stdout)
-    return result
 
 
 def children(pid: int) -> list[int]:

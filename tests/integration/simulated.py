@@ -20,11 +20,10 @@ DECISIONS = "SELECT candidate_id, arch, parent_id, ap, status FROM candidates OR
 Spnas = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def rows(spnas: Spnas, run: object, query: str) -> list[dict[str, Any]]:
-    done = spnas("sql", run, query, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    result: list[dict[str, Any]] = json.loads(done.stdout)
-    return result
+def rows(run: Path, query: str) -> list[dict[str, Any]]:
+    with open_snapshot(run / "lineage.duckdb") as store:
+        result = store.query(query)
+    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
 
 
 def paced(folder: Path, *extra: str, program: Sequence[str] = (COMMAND,)) -> subprocess.Popen[str]:

@@ -42,18 +42,19 @@ def test_a_run_leaves_the_files_that_were_promised(finished: Path):
     assert (finished / "config.yml").read_text() == (EXAMPLE / "sp_nas.yml").read_text()
 
 
-def test_equal_seeds_give_equal_searches(spnas: Spnas, finished: Path):
+def test_equal_seeds_give_equal_searches(spnas: Spnas, finished: Path, tmp_path: Path):
     spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "again")
     spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "seed2", "--set", "general.seed=2")
-    assert rows(spnas, "again", DECISIONS) == rows(spnas, finished, DECISIONS)
-    assert rows(spnas, "seed2", DECISIONS) != rows(spnas, finished, DECISIONS)
+    assert rows(tmp_path / "again", DECISIONS) == rows(finished, DECISIONS)
+    assert rows(tmp_path / "seed2", DECISIONS) != rows(finished, DECISIONS)
 
 
 def test_sql_prints_table_csv_and_json_and_refuses_to_write(spnas: Spnas, finished: Path):
     query = "SELECT candidate_id, ap FROM leaderboard LIMIT 2"
     assert "candidate_id" in spnas("sql", finished, query).stdout
     assert spnas("sql", finished, query, "--format", "csv").stdout.splitlines()[0] == "candidate_id,ap"
-    assert [list(row) for row in rows(spnas, finished, query)] == [["candidate_id", "ap"]] * 2
+    found = json.loads(spnas("sql", finished, query, "--format", "json").stdout)
+    assert [list(row) for row in found] == [["candidate_id", "ap"]] * 2
     for bad in (
         "DELETE FROM events",
         "SELEC 1",
@@ -86,9 +87,9 @@ def test_what_is_printed_is_utf_8_in_any_locale(spnas: Spnas, finished: Path, mo
 
 
 def test_resuming_a_finished_run_changes_nothing(spnas: Spnas, finished: Path):
-    before = rows(spnas, finished, "SELECT count(*) AS n FROM events")
+    before = rows(finished, "SELECT count(*) AS n FROM events")
     assert spnas("resume", finished).returncode == 0
-    assert rows(spnas, finished, "SELECT count(*) AS n FROM events") == before
+    assert rows(finished, "SELECT count(*) AS n FROM events") == before
 
 
 def test_init_writes_an_example_that_can_be_started(spnas: Spnas, tmp_path: Path):
@@ -265,7 +266,7 @@ def test_two_columns_of_one_name_are_not_lost_in_json(spnas: Spnas, finished: Pa
 
 
 def test_times_with_a_zone_can_be_asked_for(spnas: Spnas, finished: Path):
-    (row,) = rows(spnas, finished, "SELECT now() > max(ts) AS later FROM events")
+    (row,) = rows(finished, "SELECT now() > max(ts) AS later FROM events")
     assert row == {"later": True}
     assert spnas("sql", finished, "SELECT now()").returncode == 0
 

@@ -31,7 +31,7 @@ def test_what_is_asked_is_done_and_recorded_with_who_asked(spnas: Spnas, run: Pa
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("event ")
         assert len(done.stdout.splitlines()) == 1
-    asked = rows(spnas, "run", REQUESTS)
+    asked = rows(run, REQUESTS)
     assert [one["request"] for one in asked] == [
         "pause",
         "continue",
@@ -53,7 +53,7 @@ def test_what_can_not_be_done_is_refused_with_the_reason_and_recorded_too(spnas:
         done = spnas(*command)
         assert (done.returncode, done.stdout) == (2, "")
         assert words in done.stderr
-    assert [one["refused"] is not None for one in rows(spnas, "run", REQUESTS)] == [True] * 4
+    assert [one["refused"] is not None for one in rows(run, REQUESTS)] == [True] * 4
 
 
 @pytest.mark.parametrize("job", ["", "j" * 300, "\x1b[31mj"])
@@ -69,13 +69,13 @@ def test_a_paused_run_says_so_and_trains_nothing_new(spnas: Spnas, run: Path) ->
     status = json.loads(spnas("status", "run", "--json").stdout)
     assert status["status"] == "paused"
     assert status["process"] is not None
-    wait_for(lambda: not rows(spnas, "run", "FROM jobs WHERE status = 'running'"))
-    before = rows(spnas, "run", "SELECT max(seq) AS last FROM events")
+    wait_for(lambda: not rows(run, "FROM jobs WHERE status = 'running'"))
+    before = rows(run, "SELECT max(seq) AS last FROM events")
     time.sleep(1)
-    assert rows(spnas, "run", "SELECT max(seq) AS last FROM events") == before
+    assert rows(run, "SELECT max(seq) AS last FROM events") == before
     answer = json.loads(spnas("continue", "run", "--json").stdout)
     assert answer["event"]["kind"] == "RunContinued"
-    wait_for(lambda: rows(spnas, "run", "FROM jobs WHERE status = 'running'"))
+    wait_for(lambda: rows(run, "FROM jobs WHERE status = 'running'"))
 
 
 @pytest.mark.parametrize("run", ["15"], indirect=True)
@@ -93,7 +93,7 @@ def test_a_cancelled_training_is_given_up(spnas: Spnas, run: Path) -> None:
         return bool(cancelled)
 
     wait_for(cancel)
-    (candidate,) = rows(spnas, "run", f"FROM candidates WHERE candidate_id = '{cancelled[0]}'")
+    (candidate,) = rows(run, f"FROM candidates WHERE candidate_id = '{cancelled[0]}'")
     assert (candidate["status"], candidate["fault"]) == ("abandoned", "cancelled")
 
 
@@ -119,7 +119,7 @@ def test_of_a_run_that_is_not_live_only_what_it_can_take_up_later_can_be_asked(s
     assert recorded.returncode == 0, recorded.stderr
     assert "spnas-orch resume run" in recorded.stdout
     assert spnas("resume", "run", "--no-tui").returncode == 0
-    assert len(rows(spnas, "run", "FROM candidates WHERE phase = 'serial'")) == 11
+    assert len(rows(tmp_path / "run", "FROM candidates WHERE phase = 'serial'")) == 11
     assert "it is over" in spnas("set", "run", "serial.search_algorithm.max_sample=12").stderr
 
 
@@ -182,7 +182,7 @@ def test_what_is_not_signed_with_the_key_or_was_said_before_is_refused_and_leave
         "the request is not signed with this run's key"
     ] * 4 + ["this request was taken before"]
     assert [answer["event"]["event"]["kind"] for answer in answers if "event" in answer] == ["RunPaused"]
-    assert [one["request"] for one in rows(spnas, "run", REQUESTS)] == ["pause"]
+    assert [one["request"] for one in rows(run, REQUESTS)] == ["pause"]
 
 
 def test_garbage_is_ignored_and_the_run_goes_on(spnas: Spnas, run: Path) -> None:
@@ -238,8 +238,8 @@ def test_a_bus_that_is_killed_is_replaced(spnas: Spnas, run: Path) -> None:
 def test_a_bus_that_hangs_delays_nothing(spnas: Spnas, run: Path) -> None:
     bus = children(offered(run)["pid"])["bus_server"]
     os.kill(bus, signal.SIGSTOP)
-    before = rows(spnas, "run", "SELECT max(seq) AS last FROM events")
-    wait_for(lambda: rows(spnas, "run", "SELECT max(seq) AS last FROM events") != before)
+    before = rows(run, "SELECT max(seq) AS last FROM events")
+    wait_for(lambda: rows(run, "SELECT max(seq) AS last FROM events") != before)
     hopeless = spnas("pause", "run")
     assert hopeless.returncode == 1
     assert "Traceback" not in hopeless.stderr

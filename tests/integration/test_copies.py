@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-COMMAND = str(Path(sys.executable).with_name("spnas-orch"))
-EXAMPLE = str(Path(__file__).parents[2] / "examples" / "digits" / "sp_nas.yml")
+from simulated import COMMAND, DECISIONS, EXAMPLE, rows
+
 LOG = "SELECT seq, kind, payload FROM events ORDER BY seq"
-DECISIONS = "SELECT candidate_id, arch, parent_id, ap, status FROM candidates ORDER BY candidate_id"
 
 
 def call(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [COMMAND, *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
-
-
-def rows(folder: Path, run: object, query: str) -> list[dict[str, object]]:
-    done = call(folder, "sql", run, query, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    result: list[dict[str, object]] = json.loads(done.stdout)
-    return result
 
 
 def whole_folder(run: Path, copy: Path) -> None:
@@ -49,7 +40,7 @@ COPIES = {
 
 def test_a_copy_of_a_live_run_is_a_prefix_of_it_and_is_resumed_from_its_own_path(tmp_path: Path) -> None:
     """While the run writes as fast as it can: each copy is checked, then resumed, then compared with the run."""
-    config = Path(EXAMPLE).read_text().replace("max_sample: 9", "max_sample: 40")
+    config = (EXAMPLE / "sp_nas.yml").read_text().replace("max_sample: 9", "max_sample: 40")
     (tmp_path / "long.yml").write_text(config)
     start = [COMMAND, "start", "long.yml", "--simulate", "--run-dir", "run"]
     with subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as live:
@@ -63,16 +54,16 @@ def test_a_copy_of_a_live_run_is_a_prefix_of_it_and_is_resumed_from_its_own_path
         assert (facts["status"], facts["process"]) == ("crashed", None)
         live.stdout.read()
     assert live.returncode == 0
-    log, decisions = rows(tmp_path, "run", LOG), rows(tmp_path, "run", DECISIONS)
+    log, decisions = rows(tmp_path / "run", LOG), rows(tmp_path / "run", DECISIONS)
     for number, name in enumerate(COPIES):
         copy = tmp_path / f"copy {number}"
         elsewhere = tmp_path / "elsewhere" / name
         elsewhere.parent.mkdir(exist_ok=True)
         copy.rename(elsewhere)
-        held = rows(tmp_path, elsewhere, LOG)
+        held = rows(elsewhere, LOG)
         assert held == log[: len(held)], name
         assert 0 < len(held) < len(log), name
         assert call(tmp_path, "fsck", elsewhere).returncode == 0
         resumed = call(elsewhere.parent, "resume", elsewhere.name)
         assert resumed.returncode == 0, resumed.stderr
-        assert rows(tmp_path, elsewhere, DECISIONS) == decisions, name
+        assert rows(elsewhere, DECISIONS) == decisions, name

@@ -41,9 +41,9 @@ def test_a_live_run_is_forked_and_both_end_as_it_would_have(spnas: Spnas, finish
     told = forked.stdout.splitlines()
     assert told[0].startswith(f"simulated run fork forked from {folder / 'run'} at event 15 by ")
     assert told[1] == "simulated run fork resumed"
-    for run in ("fork", folder / "run"):
-        assert rows(spnas, run, DECISIONS) == rows(spnas, finished, DECISIONS)
-        assert rows(spnas, run, EDGES) == rows(spnas, finished, EDGES)
+    for run in (tmp_path / "fork", folder / "run"):
+        assert rows(run, DECISIONS) == rows(finished, DECISIONS)
+        assert rows(run, EDGES) == rows(finished, EDGES)
         assert spnas("fsck", run).returncode == 0
 
 
@@ -57,13 +57,13 @@ def test_a_run_that_does_not_go_on_is_forked_and_stays_as_it_is(
     live.send_signal(number)
     live.communicate(timeout=30)
     assert json.loads(spnas("status", run, "--json").stdout)["status"] == status
-    ((last,),) = (row.values() for row in rows(spnas, run, "SELECT max(seq) AS last FROM events"))
+    ((last,),) = (row.values() for row in rows(run, "SELECT max(seq) AS last FROM events"))
     before = contents(run)
     for number_of_fork, at in enumerate((last, "2000-01-01T00:02:00Z"), 1):  # simulated runs have a clock of their own
         done = spnas("fork", run, "--at", at, "--no-tui")
         assert done.returncode == 0, done.stderr
-        fork = f"ended-fork-{number_of_fork}"
-        assert rows(spnas, fork, DECISIONS) == rows(spnas, finished, DECISIONS)
+        fork = tmp_path / "runs" / f"ended-fork-{number_of_fork}"
+        assert rows(fork, DECISIONS) == rows(finished, DECISIONS)
     assert contents(run) == before
 
 

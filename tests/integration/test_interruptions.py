@@ -50,7 +50,7 @@ def test_killed_at_any_time_and_resumed_a_run_ends_as_it_would_have(spnas: Spnas
     out, err = live.communicate(timeout=60)
     assert live.returncode == 0, err
     assert "Pareto front" in out
-    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
+    assert rows(folder / "run", DECISIONS) == rows(finished, DECISIONS)
 
 
 def test_an_interrupt_says_how_to_go_on(spnas: Spnas, finished: Path, tmp_path: Path):
@@ -65,7 +65,7 @@ def test_an_interrupt_says_how_to_go_on(spnas: Spnas, finished: Path, tmp_path: 
     assert out.endswith("run run stopped: interrupted\ngo on with: spnas-orch resume run\n")
     assert "stopped" in spnas("status", folder / "run").stdout
     assert spnas("resume", folder / "run").returncode == 0
-    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
+    assert rows(folder / "run", DECISIONS) == rows(finished, DECISIONS)
 
 
 NAMELESS = """
@@ -109,15 +109,15 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(spnas: Spnas, finished: P
     live, limit = without_room(folder)
     time.sleep(3)
     assert live.poll() is None
-    before = rows(spnas, folder / "run", "SELECT max(seq) AS seq FROM events")
+    before = rows(folder / "run", "SELECT max(seq) AS seq FROM events")
     time.sleep(1)
-    assert rows(spnas, folder / "run", "SELECT max(seq) AS seq FROM events") == before
+    assert rows(folder / "run", "SELECT max(seq) AS seq FROM events") == before
     resource.prlimit(live.pid, resource.RLIMIT_FSIZE, (limit, limit))
     out, err = live.communicate(timeout=60)
     assert live.returncode == 0, err
     assert err.count("the run waits for room") == 1
     assert "nothing could be recorded for" in out
-    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
+    assert rows(folder / "run", DECISIONS) == rows(finished, DECISIONS)
     assert spnas("fsck", folder / "run").returncode == 0
 
 
@@ -138,4 +138,4 @@ def test_a_run_that_finds_no_room_can_be_interrupted_and_resumed(
     assert "Traceback" not in err
     assert RunFolder(folder / "run").was_killed()  # that is: it left events in the write-ahead log
     assert spnas("resume", folder / "run").returncode == 0
-    assert rows(spnas, folder / "run", DECISIONS) == rows(spnas, finished, DECISIONS)
+    assert rows(folder / "run", DECISIONS) == rows(finished, DECISIONS)

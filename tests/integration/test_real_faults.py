@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from real import COMMAND, SMALL, ask, children, gone, init
+from real import COMMAND, SMALL, children, gone, init
+from simulated import rows
 
 SETTINGS = {name: value for name, value in SMALL.items() if name.split(".")[0] in ("general", "serial")} | {
     "pipeline": "[serial]",
@@ -93,10 +94,10 @@ def test_a_full_disk_an_interrupt_and_a_damaged_checkpoint_cost_nothing(folder: 
     finally:
         live.process.kill()
         live.process.wait()
-    assert {job["status"] for job in ask(run, "SELECT status FROM jobs")} == {"finished"}
-    assert ask(run, "SELECT count(*) AS n FROM jobs WHERE fault IS NOT NULL") == [{"n": 0}]
+    assert {job["status"] for job in rows(run, "SELECT status FROM jobs")} == {"finished"}
+    assert rows(run, "SELECT count(*) AS n FROM jobs WHERE fault IS NOT NULL") == [{"n": 0}]
 
-    best, *_ = ask(run, "SELECT candidate_id, checkpoint FROM leaderboard")  # the next to be reignited
+    best, *_ = rows(run, "SELECT candidate_id, checkpoint FROM leaderboard")  # the next to be reignited
     file = run / "checkpoints" / f"{best['checkpoint']}.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -108,14 +109,14 @@ def test_a_full_disk_an_interrupt_and_a_damaged_checkpoint_cost_nothing(folder: 
     assert live.process.wait(240) == 0, live.out.read_text()
     assert live.said(f"{best['candidate_id']} has its weights again")
     results = f"SELECT checkpoint FROM candidates WHERE candidate_id = '{best['candidate_id']}'"
-    assert ask(run, results) == [{"checkpoint": best["checkpoint"]}]  # the very same
+    assert rows(run, results) == [{"checkpoint": best["checkpoint"]}]  # the very same
 
 
 def test_what_is_left_is_whole_and_what_was_to_go_is_gone(folder: Path) -> None:
     run = folder / "run"
-    kept = {row["checkpoint"] for row in ask(run, "SELECT checkpoint FROM measurements WHERE deleted_at IS NULL")}
-    lit = {row["checkpoint"] for row in ask(run, "SELECT checkpoint FROM reignitions WHERE deleted_at IS NULL")}
-    gone_by_now = ask(run, "SELECT checkpoint FROM measurements WHERE deleted_at IS NOT NULL")
+    kept = {row["checkpoint"] for row in rows(run, "SELECT checkpoint FROM measurements WHERE deleted_at IS NULL")}
+    lit = {row["checkpoint"] for row in rows(run, "SELECT checkpoint FROM reignitions WHERE deleted_at IS NULL")}
+    gone_by_now = rows(run, "SELECT checkpoint FROM measurements WHERE deleted_at IS NOT NULL")
     files = list((run / "checkpoints").iterdir())
     assert {file.stem for file in files} == kept | lit
     assert gone_by_now

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real import COMMAND, SMALL, ask, children, gone, init
+from real import COMMAND, SMALL, children, gone, init
 from safetensors import safe_open
+from simulated import rows
 
 KILL_AFTER_JOBS = 2
 
@@ -42,7 +43,9 @@ def killed_and_resumed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     while not all(gone(pid) for pid in started):
         assert time.monotonic() < limit, "a process outlived its orchestrator"
         time.sleep(0.1)
-    finished = ask(folder / "run", "SELECT job_id, attempt, finished_at FROM jobs WHERE status = 'finished' ORDER BY 1")
+    finished = rows(
+        folder / "run", "SELECT job_id, attempt, finished_at FROM jobs WHERE status = 'finished' ORDER BY 1"
+    )
     resumed = subprocess.run(
         [COMMAND, "resume", "run"], cwd=folder / "run", capture_output=True, text=True, env=environment, timeout=30
     )
@@ -58,10 +61,10 @@ def test_no_finished_job_was_done_again(killed_and_resumed: tuple[Path, list[dic
     run, before = killed_and_resumed
     assert len(before) >= KILL_AFTER_JOBS
     names = ", ".join(f"'{job['job_id']}'" for job in before)
-    after = ask(run, f"SELECT job_id, attempt, finished_at FROM jobs WHERE job_id IN ({names}) ORDER BY 1")
+    after = rows(run, f"SELECT job_id, attempt, finished_at FROM jobs WHERE job_id IN ({names}) ORDER BY 1")
     assert after == before
     assert (
-        ask(
+        rows(
             run,
             "SELECT payload->>'job_id' AS job FROM events WHERE kind = 'JobFinished' GROUP BY 1 HAVING count(*) > 1",
         )
@@ -73,11 +76,11 @@ def test_it_went_through_every_phase_and_a_stall_lit_the_backbone_again(
     killed_and_resumed: tuple[Path, list[dict[str, Any]]],
 ):
     run, _ = killed_and_resumed
-    phases = ask(run, "SELECT phase, status FROM phases ORDER BY started_at")
+    phases = rows(run, "SELECT phase, status FROM phases ORDER BY started_at")
     assert phases == [{"phase": phase, "status": "finished"} for phase in ("serial", "parallel", "fullytrain")]
-    counts = {row["phase"]: row["n"] for row in ask(run, "SELECT phase, count(*) AS n FROM leaderboard GROUP BY 1")}
+    counts = {row["phase"]: row["n"] for row in rows(run, "SELECT phase, count(*) AS n FROM leaderboard GROUP BY 1")}
     assert counts == {"serial": 5, "parallel": 1, "fullytrain": 1}
-    (stall,) = ask(run, "SELECT status, candidates_since_best >= n_stuck AS stalled, accuracy FROM reignitions")
+    (stall,) = rows(run, "SELECT status, candidates_since_best >= n_stuck AS stalled, accuracy FROM reignitions")
     assert (stall["status"], stall["stalled"]) == ("finished", True)
     assert 0 < stall["accuracy"] <= 1
 
@@ -86,8 +89,8 @@ def test_every_candidate_but_the_seed_inherited_and_preserving_edges_preserve(
     killed_and_resumed: tuple[Path, list[dict[str, Any]]],
 ):
     run, _ = killed_and_resumed
-    edges = ask(run, "SELECT * FROM inheritance")
-    candidates = ask(run, "SELECT candidate_id FROM candidates")
+    edges = rows(run, "SELECT * FROM inheritance")
+    candidates = rows(run, "SELECT candidate_id FROM candidates")
     assert {edge["child_id"] for edge in edges} == {row["candidate_id"] for row in candidates} - {"s-0001"}
     for edge in edges:
         assert edge["tensors_copied"] > 0
@@ -101,7 +104,7 @@ def test_checkpoints_carry_their_code_and_the_best_model_lies_ready(
     killed_and_resumed: tuple[Path, list[dict[str, Any]]],
 ):
     run, _ = killed_and_resumed
-    (best,) = ask(run, "SELECT arch, checkpoint FROM candidates WHERE phase = 'fullytrain'")
+    (best,) = rows(run, "SELECT arch, checkpoint FROM candidates WHERE phase = 'fullytrain'")
     assert (run / "models" / "f-0001.safetensors").is_file()
     with safe_open(run / "checkpoints" / f"{best['checkpoint']}.safetensors", framework="numpy") as file:
         assert best["arch"] in json.dumps(file.metadata())

@@ -17,10 +17,9 @@ SEARCH = ("start", str(EXAMPLE / "sp_nas.yml"), "--simulate", "--run-dir", "run"
 
 
 @pytest.fixture
-def expected(spnas: Spnas) -> object:
+def expected(finished_once: Path) -> object:
     """What the search decides where nobody looks."""
-    assert spnas("start", EXAMPLE / "sp_nas.yml", "--simulate", "--run-dir", "calm").returncode == 0
-    return rows(spnas, "calm", DECISIONS)
+    return rows(finished_once, DECISIONS)
 
 
 def bus_of(search: int) -> psutil.Process:
@@ -36,7 +35,7 @@ def test_a_search_on_a_terminal_opens_the_view_and_its_lines_follow_it(
         terminal.type("q")
         terminal.sees("files: run/", "next:")
         assert terminal.process.wait(60) == 0
-    assert rows(spnas, "run", DECISIONS) == expected
+    assert rows(tmp_path / "run", DECISIONS) == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -50,7 +49,7 @@ def test_a_view_that_is_killed_leaves_the_search_and_the_terminal(
         os.kill(view, number)
         terminal.sees("files: run/")
         assert terminal.process.wait(60) == 0
-    assert rows(spnas, "run", DECISIONS) == expected
+    assert rows(tmp_path / "run", DECISIONS) == expected
 
 
 def test_a_search_goes_on_when_its_terminal_is_closed(tmp_path: Path, spnas: Spnas, expected: object) -> None:
@@ -58,7 +57,7 @@ def test_a_search_goes_on_when_its_terminal_is_closed(tmp_path: Path, spnas: Spn
         terminal.sees("▶ running")
         terminal.hang_up()
         assert terminal.process.wait(60) == 0
-    assert rows(spnas, "run", DECISIONS) == expected
+    assert rows(tmp_path / "run", DECISIONS) == expected
 
 
 def test_ctrl_c_beside_a_search_is_explained_and_stops_nothing(tmp_path: Path, spnas: Spnas) -> None:
@@ -67,8 +66,8 @@ def test_ctrl_c_beside_a_search_is_explained_and_stops_nothing(tmp_path: Path, s
         terminal.type("\x03")
         terminal.sees("q closes this view", "▶ running")
         count = "SELECT count(*) AS n FROM events"
-        before = rows(spnas, "run", count)
-        wait_for(lambda: rows(spnas, "run", count) != before)
+        before = rows(tmp_path / "run", count)
+        wait_for(lambda: rows(tmp_path / "run", count) != before)
         assert terminal.process.poll() is None
 
 

@@ -12,6 +12,7 @@ import pytest
 from given import REIGNITE, SPACE, TRAINER, configuration, network_given, of, run_started, search
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real import FEW, init
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -301,14 +302,14 @@ def test_the_command_plans_a_real_search_and_leaves_no_run(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     runner = CliRunner()
-    assert runner.invoke(app, ["init"]).exit_code == 0
+    init(tmp_path)
     overrides = ["--set", "general.worker.cpu_workers=2", "--set", "general.seed=8"]
     result = runner.invoke(app, ["plan", "sp_nas.yml", *overrides, "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["untimed"] is None
     assert 0 < found["hours"] < 1
-    assert found["template"]["train_images"] == 300
+    assert found["template"]["train_images"] == FEW.train
     assert not (tmp_path / "runs").exists()
     assert (
         runner.invoke(app, ["start", "sp_nas.yml", *overrides, "--simulate", "--no-tui", "--run-dir", "r"]).exit_code
