@@ -44,9 +44,8 @@ from lineage.events import (
     WorkerStarted,
 )
 from lineage.store import EventStore
-from orchestrator.cli import OBJECTS
 from orchestrator.run_folder import RunFolder
-from orchestrator.watching import COMMAND, app_of
+from orchestrator.watching import COMMAND, RUBBISH, app_of
 from tui.app import SpnasApp
 from tui.source import Answer, Contact, News, SourceError
 
@@ -258,7 +257,7 @@ def main() -> None:
     pace.add_argument("--rate", type=int, default=1000)
     pace.add_argument("--seconds", type=int, default=20)
     options = parser.parse_args()
-    gc.set_threshold(OBJECTS)
+    gc.set_threshold(*RUBBISH)
     match options.what:
         case "open":
             measure_open(options.candidates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import signal
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 WEB = "TEXTUAL_DRIVER"  # set by what serves a view to a browser
 BESIDE = "SPNAS_BESIDE"  # set by a search for the view on its terminal
 LOOK_S = 0.2
+RUBBISH = (5_000, 20, 20)  # new objects, and rounds, before more is looked through: no picture waits long for it
 OUTPUT = 1  # by its number: Textual puts something else in the place of sys.stdout
 PLAIN = (
     b"\x1b[?1049l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[<u\x1b[?25h\x1b[?7h\x1b[0m\r"
@@ -51,6 +53,7 @@ def watch(run: str, ca: Path | None) -> None:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     app = app_of(source)
     signal.signal(signal.SIGHUP, lambda *_: os._exit(128 + signal.SIGHUP))  # nobody is left to draw for
+    gc.set_threshold(*RUBBISH)
     app.run()
     if app.failure is not None:
         raise UserError(str(app.failure))

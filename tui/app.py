@@ -36,7 +36,7 @@ from tui.state import State
 from tui.themes import DARK, LIGHT
 from tui.view_models import fold
 
-REFRESH_S = 0.05
+REFRESH_S = 0.02
 TICK_S = 1.0
 CATCH_UP_S = 2.0
 SLICE = 500  # events between which the screen may do other things
@@ -79,6 +79,7 @@ class SpnasApp(KeysInTurn):
         self._clock = clock
         self._shown = self.state
         self._shown_at = monotonic()
+        self._is_due = False
         self._control = Control(self)
         self._plain = Plain()
         self.register_theme(DARK)
@@ -99,7 +100,6 @@ class SpnasApp(KeysInTurn):
         """Start once every widget of the screen is there."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
         self._follow()
-        self.set_interval(REFRESH_S, self._refresh)
         self.set_interval(TICK_S, self._tick)
 
     @textual.work(exclusive=True, group="news")
@@ -117,6 +117,7 @@ class SpnasApp(KeysInTurn):
             self._refresh()
         elif isinstance(news, tuple):
             self.state = self.state._replace(uses=Map({use.device: use for use in news}))
+            self._soon()
         else:
             await self._fold(news)
 
@@ -124,22 +125,32 @@ class SpnasApp(KeysInTurn):
         for start in range(0, len(events), SLICE):
             view = fold(self.state.view, *events[start : start + SLICE])
             self.state = self.state._replace(view=view, heard=self._heard(view.last_ts, view.story.simulated))
+            self._soon()
             await asyncio.sleep(0)
 
     def _heard(self, last: datetime | None, simulated: bool) -> datetime:
         now = self._clock()
         return now if simulated or last is None else min(last, now)
 
+    def _soon(self) -> None:
+        """Show what is new at once, or when the picture before was seen for long enough."""
+        if not self._is_due and not self._is_catching_up:
+            self._is_due = True
+            wait_s = self._shown_at + REFRESH_S - monotonic()
+            asyncio.get_running_loop().call_later(wait_s, self.call_later, self._refresh)  # a Timer loses short waits
+
     def _refresh(self) -> None:
         """Show what is new, on the screen that is seen; seldom while the past is read, which takes longer so."""
+        self._is_due = False
         if self.state is self._shown or self._is_catching_up or (screen := self._seen()) is None:
             return
+        self._shown_at = monotonic()
         self.state = self._shown = self.state._replace(now=self._clock())
         screen.show(self.state)
         screen.tick(self.state)
-        self._shown_at = monotonic()
 
     def _tick(self) -> None:
+        self._refresh()
         if self.state.is_live and not self._is_catching_up and (screen := self._seen()) is not None:
             self.state = self._shown = self.state._replace(now=self._clock())
             screen.tick(self.state)

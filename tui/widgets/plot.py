@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from time import monotonic
@@ -109,7 +110,7 @@ class Plot(Vertical):
             self.redraw()
         elif not self._is_due:
             self._is_due = True
-            self.set_timer(wait_s, self.redraw)
+            asyncio.get_running_loop().call_later(wait_s, self.call_later, self.redraw)  # a Timer loses short waits
 
     def redraw(self) -> None:
         self._is_due, self._drawn_at = False, monotonic()
