@@ -65,6 +65,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:set", _Loader.construct_undefined)  # it would pass for a list, in no order
 
 
 def _written_out(node: yaml.Node, sizes: dict[int, int | None]) -> int:

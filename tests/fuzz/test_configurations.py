@@ -126,6 +126,7 @@ KEYS = st.sampled_from(
     )
 )
 @example([f"general.env{'.a' * 60_000}=1"])
+@example(["pipeline=!!set {serial}"])
 def test_any_overrides(folder: Path, overrides: list[str]):
     accepted(folder, EXAMPLE.read_bytes(), overrides)
 
