@@ -5,7 +5,7 @@ Limits are far above what a configuration needs. Must not know what the values m
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -63,9 +63,12 @@ class _Loader(yaml.SafeLoader):
             raise NotYaml(f"a whole number of {value.bit_length()} bits, at most {MAX_BITS} are read")
         return value
 
+    def construct_set(self, node: yaml.Node) -> NoReturn:
+        raise yaml.constructor.ConstructorError(None, None, "a set (!!set) has no order, write a list", node.start_mark)
+
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-_Loader.add_constructor("tag:yaml.org,2002:set", _Loader.construct_undefined)  # it would pass for a list, in no order
+_Loader.add_constructor("tag:yaml.org,2002:set", _Loader.construct_set)
 
 
 def _written_out(node: yaml.Node, sizes: dict[int, int | None]) -> int:
