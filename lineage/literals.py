@@ -1,7 +1,7 @@
 """Values written out in SQL text.
 
-DuckDB looks for pandas with every parameter that Python binds; where it is not installed, that takes longer than most
-statements do.
+DuckDB looks for pandas with every parameter that Python binds; where it is not installed, that takes as long as a plain
+SELECT or two.
 """
 
 from __future__ import annotations

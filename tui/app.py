@@ -150,8 +150,9 @@ class SpnasApp(KeysInTurn):
         screen.tick(self.state)
 
     def _tick(self) -> None:
-        self._refresh()
-        if self.state.is_live and not self._is_catching_up and (screen := self._seen()) is not None:
+        if self.state is not self._shown:
+            self._refresh()
+        elif self.state.is_live and not self._is_catching_up and (screen := self._seen()) is not None:
             self.state = self._shown = self.state._replace(now=self._clock())
             screen.tick(self.state)
 
